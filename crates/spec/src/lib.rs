@@ -1,0 +1,20 @@
+//! What a person asks for and what everyone calls it: task specifications, genomes and search
+//! spaces, ids, states and error codes.
+//!
+//! Knows nothing of files, tensors, SQL or HTTP: plain data, parsed once and valid afterwards.
+
+mod error;
+mod genome;
+mod ids;
+mod metric;
+mod state;
+mod task;
+mod validate;
+
+pub use error::ErrorCode;
+pub use genome::{Domain, FamilySpace, Genome, Param, SearchSpace, Value};
+pub use ids::{DatasetId, IdError, ModelId, TaskId, TrialId};
+pub use metric::{Direction, Metric, Objective};
+pub use state::{DatasetState, Split, TaskState, TrialState};
+pub use task::{Budget, Classes, Constraints, ExportFormat, TaskKind, TaskSpec};
+pub use validate::{SpecError, Violation};

@@ -1,0 +1,167 @@
+//! The task specification.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{metric::Objective, state::words, validate};
+
+/// The only version of the specification so far.
+pub(crate) const VERSION: u32 = 1;
+
+words!(
+    /// What sort of answer is wanted.
+    TaskKind {
+        /// One class of several for each image.
+        ImageClassification = "image-classification",
+    }
+);
+
+words!(
+    /// A file format a model can be downloaded in. `labels.json`, the card and the checksums always
+    /// come with it.
+    ExportFormat {
+        /// `model.onnx`, preprocessing inside.
+        Onnx = "onnx",
+        /// `weights.safetensors` and `graph.json`.
+        Safetensors = "safetensors",
+        /// `model.burnpack`, read by burn's own tools.
+        Burnpack = "burnpack",
+    }
+);
+
+/// Which of the data set's classes are told apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Classes {
+    /// Only these; examples of others are left out.
+    Subset(Vec<String>),
+    /// New class name to the data set's classes it is made of; examples of others are left out.
+    Mapping(BTreeMap<String, Vec<String>>),
+}
+
+impl Classes {
+    /// The names the model will answer with, in order, each with the data set's classes it covers.
+    pub fn groups(&self) -> Vec<(String, Vec<String>)> {
+        match self {
+            Self::Subset(names) => {
+                let sorted: BTreeSet<_> = names.iter().cloned().collect();
+                sorted.into_iter().map(|name| (name.clone(), vec![name])).collect()
+            }
+            Self::Mapping(map) => map.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        }
+    }
+}
+
+/// What the model may cost. What is left out is not limited.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Constraints {
+    /// Bytes of the weights as deployed (normalisation folded into the convolutions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_weights_bytes: Option<u64>,
+    /// Peak bytes of activations while one image is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ram_bytes: Option<u64>,
+    /// Multiply-accumulates to answer one image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_macs: Option<u64>,
+    /// Milliseconds to answer one image on this machine, one thread, median.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_latency_ms: Option<f64>,
+}
+
+/// When the search ends: at whichever comes first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Seconds from the first trial's start to the last file's writing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Candidates started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<u32>,
+}
+
+/// What a person wants told apart, and at what cost.
+///
+/// Parse it with [`TaskSpec::from_json`], which reports every violation at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSpec {
+    /// The version of this format: 1.
+    pub version: u32,
+    /// A name for people, 1 to 200 characters.
+    pub name: String,
+    /// What sort of answer is wanted.
+    pub kind: TaskKind,
+    /// The id of a data set; `local` with `kindling train --data`.
+    #[serde(default = "local")]
+    pub dataset: String,
+    /// Which classes are told apart; all when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
+    /// What is to be made best; accuracy when left out.
+    #[serde(default)]
+    pub objective: Objective,
+    /// What the model may cost.
+    #[serde(default)]
+    pub constraints: Constraints,
+    /// When the search ends; `seconds`, `trials` or both.
+    pub budget: Budget,
+    /// The formats to write; all when left out.
+    #[serde(default = "all_exports")]
+    pub exports: Vec<ExportFormat>,
+    /// Seeds everything random; 0 when left out.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn local() -> String {
+    TaskSpec::LOCAL_DATASET.to_owned()
+}
+
+fn all_exports() -> Vec<ExportFormat> {
+    ExportFormat::ALL.to_vec()
+}
+
+impl TaskSpec {
+    /// The data set's name where there is no server.
+    pub const LOCAL_DATASET: &'static str = "local";
+
+    /// Reads a specification.
+    ///
+    /// # Errors
+    /// Every violation there is, each with its JSON pointer and how to mend it.
+    pub fn from_json(value: &serde_json::Value) -> Result<Self, validate::SpecError> {
+        validate::check(value)?;
+        serde_json::from_value(value.clone()).map_err(|error| validate::SpecError::one("", error.to_string()))
+    }
+
+    /// Checks the parts that depend on the data set: the classes named must be among `classes`.
+    ///
+    /// # Errors
+    /// Every violation there is.
+    pub fn check_classes(&self, classes: &[String]) -> Result<(), validate::SpecError> {
+        validate::check_classes(self, classes)
+    }
+
+    /// The names the model answers with, each with the data set's classes it covers.
+    pub fn groups(&self, dataset_classes: &[String]) -> Vec<(String, Vec<String>)> {
+        match &self.classes {
+            Some(classes) => classes.groups(),
+            None => dataset_classes.iter().map(|name| (name.clone(), vec![name.clone()])).collect(),
+        }
+    }
+
+    /// The published JSON Schema.
+    pub fn json_schema() -> serde_json::Value {
+        let mut schema = schemars::schema_for!(Self).to_value();
+        for (pointer, keyword, bound) in validate::SCHEMA_BOUNDS {
+            if let Some(serde_json::Value::Object(node)) = schema.pointer_mut(pointer) {
+                node.insert((*keyword).to_owned(), serde_json::json!(bound));
+            }
+        }
+        schema
+    }
+}

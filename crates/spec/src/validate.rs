@@ -1,0 +1,402 @@
+//! Every violation of a specification at once, each with where it is and how to mend it.
+//!
+//! serde stops at the first fault; a person who posts a task wants them all. So the JSON is walked
+//! here before serde reads it, and serde is left to be the proof that nothing was missed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::{Direction, ExportFormat, Metric, TaskKind, TaskSpec, task::VERSION};
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// JSON pointer (RFC 6901) to the value; to the missing member's place if it is missing.
+    pub pointer: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// All the rules a specification breaks; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct SpecError {
+    /// Each of them, in the order of the specification's members.
+    pub violations: Vec<Violation>,
+}
+
+impl SpecError {
+    /// An error of a single violation.
+    pub fn one(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { violations: vec![Violation { pointer: pointer.into(), message: message.into() }] }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, v) in self.violations.iter().enumerate() {
+            let place = if v.pointer.is_empty() { "the specification" } else { &v.pointer };
+            write!(f, "{}{place}: {}", if i > 0 { "\n" } else { "" }, v.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bounds that the types alone do not say, put into the published schema.
+pub(crate) const SCHEMA_BOUNDS: &[(&str, &str, f64)] = &[
+    ("/properties/version", "const", VERSION as f64),
+    ("/properties/name", "minLength", 1.0),
+    ("/properties/name", "maxLength", 200.0),
+    ("/$defs/Constraints/properties/max_weights_bytes", "minimum", 1.0),
+    ("/$defs/Constraints/properties/max_ram_bytes", "minimum", 1.0),
+    ("/$defs/Constraints/properties/max_macs", "minimum", 1.0),
+    ("/$defs/Constraints/properties/max_latency_ms", "exclusiveMinimum", 0.0),
+    ("/$defs/Budget/properties/seconds", "minimum", 1.0),
+    ("/$defs/Budget/properties/trials", "minimum", 1.0),
+    ("/$defs/Objective/properties/precision", "exclusiveMinimum", 0.0),
+    ("/$defs/Objective/properties/precision", "maximum", 1.0),
+    ("/properties/exports", "minItems", 1.0),
+];
+
+const MAX_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
+
+/// Collects violations while walking.
+#[derive(Default)]
+struct Walk {
+    found: Vec<Violation>,
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl Walk {
+    fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        self.found.push(Violation { pointer: pointer.into(), message: message.into() });
+    }
+
+    fn object<'v>(&mut self, at: &str, value: &'v Value, known: &[&str]) -> Option<&'v Map<String, Value>> {
+        let Some(map) = value.as_object() else {
+            self.add(at, format!("must be an object, not {}", type_name(value)));
+            return None;
+        };
+        for key in map.keys().filter(|k| !known.contains(&k.as_str())) {
+            let near = known.iter().find(|k| close(k, key));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("remove it; known are {}", quoted(known.iter().copied())),
+            };
+            self.add(format!("{at}/{}", escape(key)), format!("`{key}` is not a known member: {hint}"));
+        }
+        Some(map)
+    }
+
+    fn text<'v>(&mut self, at: &str, value: &'v Value) -> Option<&'v str> {
+        let text = value.as_str();
+        if text.is_none() {
+            self.add(at, format!("must be a string, not {}", type_name(value)));
+        }
+        text
+    }
+
+    fn word(&mut self, at: &str, value: &Value, known: &[&'static str]) -> bool {
+        match self.text(at, value) {
+            Some(word) if known.contains(&word) => true,
+            Some(word) => {
+                let shown: String = word.chars().take(60).collect();
+                self.add(at, format!("`{shown}` is not known; use one of {}", quoted(known.iter().copied())));
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn whole(&mut self, at: &str, value: &Value, low: u64, high: u64) {
+        if value.as_u64().is_none_or(|v| v < low || v > high) {
+            self.add(at, format!("must be a whole number from {low} to {high}, not {}", short(value)));
+        }
+    }
+
+    fn real(&mut self, at: &str, value: &Value, test: impl Fn(f64) -> bool, rule: &str) {
+        if value.as_f64().is_none_or(|v| !test(v)) {
+            self.add(at, format!("must be {rule}, not {}", short(value)));
+        }
+    }
+
+    fn class_name(&mut self, at: &str, name: &str) {
+        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+            self.add(at, "a class name has 1 to 100 characters and no control characters");
+        }
+    }
+
+    fn names(&mut self, at: &str, value: &Value) -> Vec<String> {
+        let Some(list) = value.as_array() else {
+            self.add(at, format!("must be an array of class names, not {}", type_name(value)));
+            return Vec::new();
+        };
+        let mut seen = Vec::new();
+        for (i, item) in list.iter().enumerate() {
+            let at = format!("{at}/{i}");
+            if let Some(name) = self.text(&at, item) {
+                self.class_name(&at, name);
+                if seen.iter().any(|s| s == name) {
+                    self.add(&at, format!("`{name}` is named twice; remove one"));
+                }
+                seen.push(name.to_owned());
+            }
+        }
+        seen
+    }
+
+    fn classes(&mut self, at: &str, value: &Value) {
+        match value {
+            Value::Array(_) => {
+                if self.names(at, value).len() < 2 {
+                    self.add(at, "names fewer than two classes; name at least two, or leave it out for all");
+                }
+            }
+            Value::Object(map) => {
+                if map.len() < 2 {
+                    self.add(at, "makes fewer than two classes; a model needs at least two to tell apart");
+                }
+                let mut owner = BTreeMap::new();
+                for (name, list) in map {
+                    let at = format!("{at}/{}", escape(name));
+                    self.class_name(&at, name);
+                    let members = self.names(&at, list);
+                    if list.is_array() && members.is_empty() {
+                        self.add(&at, "is empty; name the data set's classes it is made of");
+                    }
+                    for member in members {
+                        if let Some(other) = owner.insert(member.clone(), name.clone())
+                            && &other != name
+                        {
+                            self.add(&at, format!("`{member}` is already in `{other}`; leave it in one of them"));
+                        }
+                    }
+                }
+            }
+            other => self.add(
+                at,
+                format!(
+                    "must be an array of class names or an object of new name to class names, not {}",
+                    type_name(other)
+                ),
+            ),
+        }
+    }
+
+    fn objective(&mut self, at: &str, value: &Value) {
+        let Some(map) = self.object(at, value, &["metric", "direction", "class", "precision"]) else { return };
+        let metric = match map.get("metric") {
+            None => {
+                let known = quoted(Metric::ALL.iter().map(|m| m.as_str()));
+                self.add(format!("{at}/metric"), format!("is missing; use one of {known}"));
+                None
+            }
+            Some(v) => {
+                let words: Vec<_> = Metric::ALL.iter().map(|m| m.as_str()).collect();
+                self.word(&format!("{at}/metric"), v, &words);
+                v.as_str().and_then(Metric::from_word)
+            }
+        };
+        if let Some(v) = map.get("direction") {
+            let words: Vec<_> = Direction::ALL.iter().map(|m| m.as_str()).collect();
+            if self.word(&format!("{at}/direction"), v, &words) && v == Direction::Minimize.as_str() {
+                self.add(format!("{at}/direction"), "every metric so far is better when higher; use `maximize`");
+            }
+        }
+        let needs = metric == Some(Metric::RecallAtPrecision);
+        for (member, meaning) in [("class", "the class to find"), ("precision", "the least precision, such as 0.95")] {
+            let at = format!("{at}/{member}");
+            match map.get(member).filter(|v| !v.is_null()) {
+                None if needs => self.add(at, format!("is missing; `recall_at_precision` needs {meaning}")),
+                Some(_) if metric.is_some() && !needs => {
+                    self.add(at, format!("`{member}` belongs to `recall_at_precision`; remove it"))
+                }
+                Some(v) if member == "class" => {
+                    if let Some(name) = self.text(&at, v) {
+                        self.class_name(&at, name);
+                    }
+                }
+                Some(v) => self.real(&at, v, |p| p > 0.0 && p <= 1.0, "above 0 and at most 1"),
+                None => {}
+            }
+        }
+    }
+
+    fn constraints(&mut self, at: &str, value: &Value) {
+        let whole = ["max_weights_bytes", "max_ram_bytes", "max_macs"];
+        let Some(map) = self.object(at, value, &["max_weights_bytes", "max_ram_bytes", "max_macs", "max_latency_ms"])
+        else {
+            return;
+        };
+        for name in whole {
+            if let Some(v) = map.get(name).filter(|v| !v.is_null()) {
+                self.whole(&format!("{at}/{name}"), v, 1, 1 << 50);
+            }
+        }
+        if let Some(v) = map.get("max_latency_ms").filter(|v| !v.is_null()) {
+            self.real(&format!("{at}/max_latency_ms"), v, |ms| ms > 0.0 && ms <= 1e6, "above 0 and at most 1000000");
+        }
+    }
+
+    fn budget(&mut self, at: &str, value: &Value) {
+        let Some(map) = self.object(at, value, &["seconds", "trials"]) else { return };
+        let seconds = map.get("seconds").filter(|v| !v.is_null());
+        let trials = map.get("trials").filter(|v| !v.is_null());
+        if let Some(v) = seconds {
+            let rule = "from 1 to 2592000 (30 days)";
+            self.real(&format!("{at}/seconds"), v, |s| (1.0..=MAX_SECONDS).contains(&s), rule);
+        }
+        if let Some(v) = trials {
+            self.whole(&format!("{at}/trials"), v, 1, 100_000);
+        }
+        if seconds.is_none() && trials.is_none() {
+            self.add(at, "is empty; give `seconds`, `trials` or both, or the search would never end");
+        }
+    }
+
+    fn exports(&mut self, at: &str, value: &Value) {
+        let Some(list) = value.as_array() else {
+            self.add(at, format!("must be an array of formats, not {}", type_name(value)));
+            return;
+        };
+        if list.is_empty() {
+            self.add(at, "is empty; leave it out for every format");
+        }
+        let words: Vec<_> = ExportFormat::ALL.iter().map(|m| m.as_str()).collect();
+        let mut seen = BTreeSet::new();
+        for (i, item) in list.iter().enumerate() {
+            let at = format!("{at}/{i}");
+            if self.word(&at, item, &words) && !seen.insert(item.as_str()) {
+                self.add(at, format!("{} is named twice; remove one", short(item)));
+            }
+        }
+    }
+}
+
+fn short(value: &Value) -> String {
+    match value {
+        Value::Number(n) => n.to_string(),
+        Value::String(s) => format!("the string {:?}", s.chars().take(40).collect::<String>()),
+        other => type_name(other).to_owned(),
+    }
+}
+
+/// Whether two names differ by a slip of the keys: at most two edits (Levenshtein 1966).
+fn close(a: &str, b: &str) -> bool {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let cost = if ca == *cb { corner } else { corner.min(row[j]).min(row[j + 1]) + 1 };
+            corner = row[j + 1];
+            row[j + 1] = cost;
+        }
+    }
+    row[b.len()] <= 2
+}
+
+pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
+    const MEMBERS: &[&str] =
+        &["version", "name", "kind", "dataset", "classes", "objective", "constraints", "budget", "exports", "seed"];
+    let mut walk = Walk::default();
+    if let Some(map) = walk.object("", value, MEMBERS) {
+        match map.get("version") {
+            None => walk.add("/version", format!("is missing; write {VERSION}")),
+            Some(v) if v.as_u64() != Some(VERSION.into()) => {
+                walk.add("/version", format!("{} is not a version this service knows; write {VERSION}", short(v)))
+            }
+            Some(_) => {}
+        }
+        match map.get("name") {
+            None => walk.add("/name", "is missing; give the task a name, such as \"smoke or fire\""),
+            Some(v) => {
+                if let Some(name) = walk.text("/name", v)
+                    && (name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control))
+                {
+                    walk.add("/name", "must have 1 to 200 characters, not only spaces and no control characters");
+                }
+            }
+        }
+        let kinds: Vec<_> = TaskKind::ALL.iter().map(|k| k.as_str()).collect();
+        match map.get("kind") {
+            None => walk.add("/kind", format!("is missing; use one of {}", quoted(kinds))),
+            Some(v) => {
+                walk.word("/kind", v, &kinds);
+            }
+        }
+        if let Some(v) = map.get("dataset") {
+            walk.text("/dataset", v);
+        }
+        if let Some(v) = map.get("classes").filter(|v| !v.is_null()) {
+            walk.classes("/classes", v);
+        }
+        if let Some(v) = map.get("objective") {
+            walk.objective("/objective", v);
+        }
+        if let Some(v) = map.get("constraints") {
+            walk.constraints("/constraints", v);
+        }
+        match map.get("budget") {
+            None => walk.add("/budget", "is missing; write for example {\"seconds\": 60}"),
+            Some(v) => walk.budget("/budget", v),
+        }
+        if let Some(v) = map.get("exports") {
+            walk.exports("/exports", v);
+        }
+        if let Some(v) = map.get("seed") {
+            // JSON numbers are doubles to most readers, so a larger seed would not survive them.
+            walk.whole("/seed", v, 0, (1 << 53) - 1);
+        }
+    }
+    if walk.found.is_empty() { Ok(()) } else { Err(SpecError { violations: walk.found }) }
+}
+
+pub(crate) fn check_classes(spec: &TaskSpec, classes: &[String]) -> Result<(), SpecError> {
+    let mut walk = Walk::default();
+    let known = quoted(classes.iter().map(String::as_str));
+    match &spec.classes {
+        Some(crate::Classes::Subset(names)) => {
+            for (i, name) in names.iter().enumerate().filter(|(_, n)| !classes.contains(n)) {
+                walk.add(format!("/classes/{i}"), format!("the data set has no class `{name}`; it has {known}"));
+            }
+        }
+        Some(crate::Classes::Mapping(map)) => {
+            for (new, names) in map {
+                for (i, name) in names.iter().enumerate().filter(|(_, n)| !classes.contains(n)) {
+                    let at = format!("/classes/{}/{i}", escape(new));
+                    walk.add(at, format!("the data set has no class `{name}`; it has {known}"));
+                }
+            }
+        }
+        None => {}
+    }
+    if let Some(class) = &spec.objective.class {
+        let groups = spec.groups(classes);
+        if !groups.iter().any(|(name, _)| name == class) {
+            let known = quoted(groups.iter().map(|(n, _)| n.as_str()));
+            walk.add("/objective/class", format!("`{class}` is not a class of this task; it has {known}"));
+        }
+    }
+    if walk.found.is_empty() { Ok(()) } else { Err(SpecError { violations: walk.found }) }
+}
