@@ -1,1 +1,89 @@
+//! What to try next: samplers choose genomes, pruners choose which trials go on, and the budget
+//! says when to stop looking and finish what was found.
+//!
+//! Knows nothing of clocks, files, tensors or threads: everything is a function of the history, the
+//! seed and the seconds it is told are left, so a study can be replayed and run against a simulator.
 
+mod pareto;
+pub mod pruners;
+pub mod samplers;
+mod study;
+
+pub use pareto::pareto_front;
+pub use pruners::{PRUNERS, Promotion, Pruner};
+pub use samplers::{SAMPLERS, Sampler};
+pub use study::{Decision, Moment, Study};
+
+use kindling_spec::{Genome, TrialState};
+
+/// What is known of a trial.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// Its number in the study, from 0.
+    pub number: u32,
+    /// What was chosen.
+    pub genome: Genome,
+    /// Where it stands.
+    pub state: TrialState,
+    /// The rungs it has finished, in order.
+    pub rungs: Vec<Rung>,
+}
+
+/// One finished rung of a trial.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rung {
+    /// Its index, from 0.
+    pub index: u32,
+    /// Epochs trained in all when it was finished.
+    pub epochs: u32,
+    /// The objective on the validation split; higher is better.
+    pub value: f64,
+    /// Seconds this rung took.
+    pub seconds: f64,
+}
+
+impl Observation {
+    /// The last finished rung.
+    pub fn last(&self) -> Option<&Rung> {
+        self.rungs.last()
+    }
+
+    /// The best value at any rung, `None` before the first.
+    pub fn best(&self) -> Option<f64> {
+        self.rungs.iter().map(|r| r.value).filter(|v| v.is_finite()).reduce(f64::max)
+    }
+
+    /// Seconds an epoch takes, by its own last rung.
+    pub fn seconds_per_epoch(&self) -> Option<f64> {
+        let last = self.last()?;
+        let before = self.rungs.len().checked_sub(2).and_then(|i| self.rungs.get(i)).map_or(0, |r| r.epochs);
+        let epochs = last.epochs.checked_sub(before).filter(|e| *e > 0)?;
+        Some(last.seconds / f64::from(epochs))
+    }
+}
+
+/// The epochs trained in all at the end of each rung: `first * eta^index`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ladder {
+    /// Epochs of rung 0, at least 1.
+    pub first: u32,
+    /// How many times longer each rung is than the one before, at least 2.
+    pub eta: u32,
+    /// The index of the last rung.
+    pub top: u32,
+}
+
+impl Ladder {
+    /// Epochs in all at the end of a rung; saturates.
+    pub fn epochs(&self, index: u32) -> u32 {
+        self.first.saturating_mul(self.eta.saturating_pow(index))
+    }
+}
+
+/// A seed for one purpose, decorrelated from its neighbours (splitmix64, Steele et al. 2014).
+pub fn derive_seed(seed: u64, stream: u64) -> u64 {
+    let mut z = seed ^ stream.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

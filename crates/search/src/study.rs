@@ -1,0 +1,165 @@
+//! The decision a study takes whenever a worker is free.
+
+use crate::{Ladder, Observation, Pruner, Sampler, derive_seed};
+use kindling_spec::{Genome, SearchSpace, TrialState};
+
+/// A study's settings; its history is passed in.
+pub struct Study<'a> {
+    /// What may be chosen.
+    pub space: &'a SearchSpace,
+    /// Genomes known to be good, tried first and in this order.
+    pub portfolio: &'a [Genome],
+    /// Chooses genomes after those.
+    pub sampler: &'a dyn Sampler,
+    /// Chooses who goes on.
+    pub pruner: &'a dyn Pruner,
+    /// The rungs.
+    pub ladder: Ladder,
+    /// Seeds the sampler and each trial.
+    pub seed: u64,
+    /// Whether a genome meets the limits that can be known without training.
+    pub feasible: &'a dyn Fn(&Genome) -> bool,
+}
+
+/// What is left of the budget when a decision is taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// Trials that may still be started; `None` without such a limit.
+    pub trials_left: Option<u32>,
+    /// Seconds left for training (the time kept for export already taken off); `None` without such a limit.
+    pub seconds_left: Option<f64>,
+    /// The whole budget of seconds.
+    pub seconds_total: Option<f64>,
+}
+
+/// What a free worker should do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Start a trial at rung 0.
+    Start {
+        /// Its number.
+        number: u32,
+        /// Its genome.
+        genome: Genome,
+        /// Its seed.
+        seed: u64,
+        /// Epochs to train.
+        target_epochs: u32,
+    },
+    /// Train a paused trial further.
+    Promote {
+        /// Its number.
+        number: u32,
+        /// The rung it goes to.
+        to: u32,
+        /// Epochs in all to train to.
+        target_epochs: u32,
+    },
+    /// Nothing now; something may follow when a running trial ends.
+    Wait,
+    /// Nothing will follow: once no trial runs, the study is over.
+    Finished,
+}
+
+/// The share of the budget kept for training the best trials found as far as time allows. The rest
+/// goes to finding them.
+const CLOSING_SHARE: f64 = 0.5;
+/// Draws before a trial's genome is given up.
+const MAX_ATTEMPTS: u32 = 2_000;
+/// A last stretch must add at least this share of the epochs already done, or a restart only does harm.
+const LEAST_GAIN: f64 = 0.3;
+/// Estimates of an epoch's length are taken this much longer, because a late model is no model.
+const CAUTION: f64 = 1.08;
+
+impl Study<'_> {
+    /// Decides, given every trial so far.
+    pub fn decide(&self, history: &[Observation], moment: &Moment) -> Decision {
+        let seconds = moment.seconds_left.unwrap_or(f64::INFINITY);
+        let total = moment.seconds_total.unwrap_or(f64::INFINITY);
+        let closing = seconds.is_finite() && seconds <= total * CLOSING_SHARE;
+        if closing && history.iter().any(|o| o.best().is_some()) {
+            return self.close(history, seconds);
+        }
+        if let Some(p) = self.pruner.next(history, &self.ladder)
+            && let Some(target_epochs) = self.fit(history, p.number, self.ladder.epochs(p.to), seconds)
+        {
+            return Decision::Promote { number: p.number, to: p.to, target_epochs };
+        }
+        if moment.trials_left != Some(0)
+            && seconds > 0.0
+            && let Some(genome) = self.sample(history)
+        {
+            let number = history.len() as u32;
+            let seed = derive_seed(self.seed, u64::from(number));
+            return Decision::Start { number, genome, seed, target_epochs: self.ladder.epochs(0) };
+        }
+        if seconds.is_finite() { self.close(history, seconds) } else { self.climb(history) }
+    }
+
+    /// With no clock running, the best paused trial climbs the rest of the ladder.
+    fn climb(&self, history: &[Observation]) -> Decision {
+        if history.iter().any(|o| matches!(o.state, TrialState::Waiting | TrialState::Running)) {
+            return Decision::Wait;
+        }
+        let best = best_first(history).next();
+        match best.and_then(|o| o.last().map(|r| (o, r.index + 1))) {
+            Some((o, to)) if o.state == TrialState::Paused && to <= self.ladder.top => {
+                Decision::Promote { number: o.number, to, target_epochs: self.ladder.epochs(to) }
+            }
+            _ => Decision::Finished,
+        }
+    }
+
+    /// The best trials that are not already running get all the time that is left, each as one
+    /// annealed cycle.
+    fn close(&self, history: &[Observation], seconds: f64) -> Decision {
+        let busy = history.iter().any(|o| matches!(o.state, TrialState::Waiting | TrialState::Running));
+        let done = if busy { Decision::Wait } else { Decision::Finished };
+        // Only trials near the best are worth a long cycle: one in `eta`, and two at least.
+        let worth = (history.len() / self.ladder.eta.max(2) as usize).max(2);
+        for o in best_first(history).take(worth).filter(|o| o.state == TrialState::Paused) {
+            let Some(last) = o.last() else { continue };
+            // A second restart at the very end of a cycle that had all the time helps nobody.
+            let most = last.epochs.saturating_mul(self.ladder.eta.saturating_pow(3)).max(last.epochs + 1);
+            if let Some(target_epochs) = self.fit(history, o.number, most, seconds) {
+                return Decision::Promote { number: o.number, to: last.index + 1, target_epochs };
+            }
+        }
+        done
+    }
+
+    /// How far the trial can be trained in the time left, at most to `wanted` epochs; `None` when
+    /// that would gain too little.
+    fn fit(&self, history: &[Observation], number: u32, wanted: u32, seconds: f64) -> Option<u32> {
+        let trial = history.iter().find(|o| o.number == number)?;
+        let done = trial.last()?.epochs;
+        let each = trial.seconds_per_epoch()? * CAUTION;
+        let possible = if seconds.is_finite() { (seconds.max(0.0) / each.max(1e-9)).floor() } else { f64::INFINITY };
+        let extra = possible.min(f64::from(wanted.saturating_sub(done))) as u32;
+        let least = (f64::from(done) * LEAST_GAIN).ceil().max(1.0) as u32;
+        (extra >= least).then_some(done.saturating_add(extra))
+    }
+
+    /// The portfolio's next genome, then the sampler's; each feasible and none tried before.
+    fn sample(&self, history: &[Observation]) -> Option<Genome> {
+        let new = |g: &Genome| !history.iter().any(|o| o.genome == *g);
+        if let Some(genome) = self.portfolio.iter().find(|g| new(g) && (self.feasible)(g)) {
+            return Some(genome.clone());
+        }
+        let number = history.len() as u32;
+        (0..MAX_ATTEMPTS)
+            .filter_map(|attempt| self.sampler.suggest(self.space, history, self.seed, number, attempt))
+            .find(|g| new(g) && (self.feasible)(g))
+    }
+}
+
+/// Trials with a result that were not given up, best value first; the earlier wins a tie.
+fn best_first(history: &[Observation]) -> impl Iterator<Item = &Observation> {
+    let mut trials: Vec<_> = history
+        .iter()
+        .filter(|o| !matches!(o.state, TrialState::Failed | TrialState::Pruned))
+        .filter_map(|o| o.best().map(|v| (v, o)))
+        .collect();
+    trials.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.number.cmp(&b.1.number)));
+    trials.into_iter().map(|(_, o)| o)
+}
