@@ -1,1 +1,19 @@
+//! What outlives a process: records in SQL, files in an object store, and the queue of work.
+//!
+//! Several processes open the same data directory at once. Knows nothing of training, search policy or
+//! HTTP: it keeps what it is told, and the conditions under which a record may change.
 
+mod error;
+mod files;
+mod metadata;
+mod queue;
+mod records;
+
+pub use error::{Noun, StoreError};
+pub use files::{FileInfo, FileStream, Files};
+pub use metadata::Metadata;
+pub use queue::{Delivery, Job, Queue, Receipt};
+pub use records::{
+    Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, ModelRecord, Problem, Reaped, Remembered,
+    RungResult, SavedResponse, TaskRecord, TrialRecord, WorkerRecord, event_kind,
+};

@@ -1,0 +1,166 @@
+//! Everything that can go wrong here.
+
+use kindling_spec::{DatasetState, ErrorCode};
+use std::path::PathBuf;
+
+/// What a missing or doubled record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    /// A data set.
+    Dataset,
+    /// A task.
+    Task,
+    /// A trial.
+    Trial,
+    /// A model.
+    Model,
+    /// A file.
+    File,
+}
+
+impl std::fmt::Display for Noun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Dataset => "data set",
+            Self::Task => "task",
+            Self::Trial => "trial",
+            Self::Model => "model",
+            Self::File => "file",
+        })
+    }
+}
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No record or file of this name.
+    #[error("there is no {what} `{id}`")]
+    NotFound {
+        /// What was looked for.
+        what: Noun,
+        /// Its id or key.
+        id: String,
+    },
+    /// A record of this id or number is there already.
+    #[error("there is a {what} `{id}` already")]
+    Exists {
+        /// What was to be made.
+        what: Noun,
+        /// Its id, or what else must be unique.
+        id: String,
+    },
+    /// A task needs a sealed data set.
+    #[error("data set `{id}` is {state}, not ready: upload its content and wait until it is sealed")]
+    DatasetNotReady {
+        /// The data set.
+        id: String,
+        /// Its state.
+        state: DatasetState,
+    },
+    /// A key that is not allowed.
+    #[error("`{key}` is not a key of a file: {reason}")]
+    InvalidKey {
+        /// The key.
+        key: String,
+        /// The rule it breaks.
+        reason: &'static str,
+    },
+    /// A value that the store does not keep.
+    #[error("{what} is {given}, which is not a number that can be compared")]
+    NotFinite {
+        /// Which value.
+        what: &'static str,
+        /// The value.
+        given: f64,
+    },
+    /// A stored value that cannot be read back.
+    #[error("{table}.{column} of `{id}` cannot be read: {reason}")]
+    Corrupt {
+        /// Where it is.
+        table: &'static str,
+        /// Which part of the record.
+        column: &'static str,
+        /// Which record.
+        id: String,
+        /// Why it cannot be read.
+        reason: String,
+    },
+    /// The data directory was written by a later version.
+    #[error("{path} was written by a later version of Kindling (it has migration {version}); use that version")]
+    TooNew {
+        /// The database file.
+        path: PathBuf,
+        /// The migration that this version does not know.
+        version: i64,
+    },
+    /// The database refused or is not there.
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The database could not be brought up to date.
+    #[error("the database's migrations: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The queue refused or is not there.
+    #[error("the queue: {0}")]
+    Queue(String),
+    /// The file store refused or is not there.
+    #[error("file `{key}`: {source}")]
+    Files {
+        /// The file's key.
+        key: String,
+        /// What the file store said.
+        source: object_store::Error,
+    },
+    /// The local disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A value could not be written as JSON.
+    #[error("a value cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl StoreError {
+    /// The stable code to tell a client.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound { what: Noun::Dataset, .. } => ErrorCode::DatasetNotFound,
+            Self::NotFound { what: Noun::Task, .. } => ErrorCode::TaskNotFound,
+            Self::NotFound { what: Noun::Model, .. } => ErrorCode::ModelNotFound,
+            Self::NotFound { what: Noun::File, .. } | Self::InvalidKey { .. } => ErrorCode::FileNotFound,
+            Self::NotFound { what: Noun::Trial, .. } => ErrorCode::NotFound,
+            Self::DatasetNotReady { .. } => ErrorCode::DatasetNotReady,
+            Self::Exists { .. }
+            | Self::NotFinite { .. }
+            | Self::Corrupt { .. }
+            | Self::TooNew { .. }
+            | Self::Database(_)
+            | Self::Migrate(_)
+            | Self::Queue(_)
+            | Self::Files { .. }
+            | Self::Io { .. }
+            | Self::Json(_) => ErrorCode::Internal,
+        }
+    }
+
+    /// Whether the same call may succeed later with nothing else changed: another process holds the
+    /// database longer than this one waits, or every connection is in use.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::PoolTimedOut) => true,
+            // SQLITE_BUSY and SQLITE_LOCKED with any of their extensions.
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,177 @@
+//! The records' trait.
+
+use async_trait::async_trait;
+use kindling_spec::{Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId, TrialState};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::{
+    Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, ModelRecord, Reaped, Remembered, RungResult,
+    SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+};
+
+/// Keeps data sets, tasks, trials, models, events and workers.
+///
+/// # Contract
+/// - Each call is one transaction: it happens wholly or not at all, and once it has returned, killing any
+///   process loses nothing of it. Any number of processes may call at once.
+/// - `now` is the caller's clock in Unix milliseconds; implementations read no clock.
+/// - Calls that take `from` states, a rung or a token compare and set: they change nothing and answer
+///   `false` (or `None`, or [`Beat::Lost`]) when the record is not as the caller believes. An unknown id is
+///   [`StoreError::NotFound`], except that calls with a token treat it as lost.
+/// - A trial's `token` grows at each claim, and what a worker writes with an older token is refused, so
+///   that one thought dead cannot overwrite its successor's work.
+/// - A change of a task, trial, rung or model writes its event ([`crate::event_kind`]) in the same
+///   transaction. Events are seen in the order of their ids: none appears later with an id below one
+///   already seen.
+/// - Lists come in pages: data sets and tasks newest first, `after` being the last id of the page before
+///   (it need not exist any more); trials by number, events by id, both ascending.
+#[async_trait]
+pub trait Metadata: Send + Sync {
+    /// Whether the database answers and can be written.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Adds a data set as given.
+    async fn create_dataset(&self, record: &DatasetRecord) -> Result<(), StoreError>;
+    /// One data set.
+    async fn dataset(&self, id: &DatasetId) -> Result<DatasetRecord, StoreError>;
+    /// A page of data sets, newest first.
+    async fn datasets(&self, after: Option<&DatasetId>, limit: u32) -> Result<Vec<DatasetRecord>, StoreError>;
+    /// Sets state, problem, hash and summary if the state is one of `from`.
+    async fn update_dataset(
+        &self,
+        id: &DatasetId,
+        from: &[DatasetState],
+        update: &DatasetUpdate,
+        now: i64,
+    ) -> Result<bool, StoreError>;
+    /// Removes the record unless a task uses it or its content is being read.
+    async fn delete_dataset(&self, id: &DatasetId) -> Result<Deletion, StoreError>;
+
+    /// Adds a task as given, if its data set is there and ready.
+    async fn create_task(&self, record: &TaskRecord) -> Result<(), StoreError>;
+    /// One task.
+    async fn task(&self, id: &TaskId) -> Result<TaskRecord, StoreError>;
+    /// A page of tasks, newest first.
+    async fn tasks(&self, after: Option<&TaskId>, limit: u32) -> Result<Vec<TaskRecord>, StoreError>;
+    /// The tasks queued or running, oldest first.
+    async fn active_tasks(&self) -> Result<Vec<TaskRecord>, StoreError>;
+    /// Sets state and reason if the state is one of `from`. `started_at` is set when it first runs,
+    /// `ended_at` when it is over (and emptied when it is resumed).
+    async fn update_task_state(
+        &self,
+        id: &TaskId,
+        from: &[TaskState],
+        to: TaskState,
+        reason: Option<&str>,
+        now: i64,
+    ) -> Result<bool, StoreError>;
+    /// Adds to the seconds spent; returns them in all.
+    async fn add_spent(&self, id: &TaskId, seconds: f64) -> Result<f64, StoreError>;
+    /// Adds to the budget and returns it. What was not limited stays so.
+    async fn extend_budget(&self, id: &TaskId, add: &Budget, now: i64) -> Result<Budget, StoreError>;
+    /// Sets the best model if it is `expected` now, so that of two workers that both found a better one
+    /// the second looks again.
+    async fn set_best_model(
+        &self,
+        id: &TaskId,
+        expected: Option<&ModelId>,
+        best: &ModelId,
+        now: i64,
+    ) -> Result<bool, StoreError>;
+
+    /// Adds a trial as given, without results. [`StoreError::Exists`] when the task has one of this number.
+    async fn create_trial(&self, record: &TrialRecord) -> Result<(), StoreError>;
+    /// One trial with its results.
+    async fn trial(&self, id: &TrialId) -> Result<TrialRecord, StoreError>;
+    /// A page of a task's trials by number; `after` is the last number of the page before.
+    async fn trials(&self, task: &TaskId, after: Option<u32>, limit: u32) -> Result<Vec<TrialRecord>, StoreError>;
+    /// Every trial of a task by number.
+    async fn all_trials(&self, task: &TaskId) -> Result<Vec<TrialRecord>, StoreError>;
+    /// How many trials are in each state, of a task or of all; states of none are left out.
+    async fn trial_counts(&self, task: Option<&TaskId>) -> Result<BTreeMap<TrialState, u64>, StoreError>;
+    /// Paused after `from_rung` -> waiting for `to_rung`.
+    async fn promote_trial(
+        &self,
+        id: &TrialId,
+        from_rung: u32,
+        to_rung: u32,
+        target_epochs: u32,
+        now: i64,
+    ) -> Result<bool, StoreError>;
+    /// Waiting for `rung` -> running, with a new token, if the task is not over. `None` if not.
+    async fn claim_trial(
+        &self,
+        id: &TrialId,
+        rung: u32,
+        worker: &str,
+        now: i64,
+    ) -> Result<Option<TrialRecord>, StoreError>;
+    /// The worker lives; renews the lease unless the trial is lost.
+    async fn heartbeat(&self, id: &TrialId, token: i64, now: i64) -> Result<Beat, StoreError>;
+    /// Running -> paused, its result and checkpoint kept. A result comes in also when the task is over.
+    async fn finish_rung(
+        &self,
+        id: &TrialId,
+        token: i64,
+        result: &RungResult,
+        checkpoint: &str,
+        now: i64,
+    ) -> Result<bool, StoreError>;
+    /// -> `failed` or `pruned` (or `complete`): from running with this token, or, without a token, from
+    /// waiting, running or paused.
+    async fn fail_trial(
+        &self,
+        id: &TrialId,
+        token: Option<i64>,
+        to: TrialState,
+        reason: &str,
+        now: i64,
+    ) -> Result<bool, StoreError>;
+    /// Running -> waiting without counting a death: the worker stops in good order.
+    async fn release_trial(&self, id: &TrialId, token: i64, now: i64) -> Result<bool, StoreError>;
+    /// Every trial of the task in one of `from` -> `to`; returns how many.
+    async fn close_trials(
+        &self,
+        task: &TaskId,
+        from: &[TrialState],
+        to: TrialState,
+        reason: Option<&str>,
+        now: i64,
+    ) -> Result<u64, StoreError>;
+    /// Takes back every running trial whose worker has been silent for more than `lease_ms`:
+    /// -> waiting with one death more, or at `max_deaths` -> failed.
+    async fn reap(&self, now: i64, lease_ms: i64, max_deaths: u32) -> Result<Vec<Reaped>, StoreError>;
+    /// The same at once for one worker known to be dead.
+    async fn reap_worker(&self, worker: &str, now: i64, max_deaths: u32) -> Result<Vec<Reaped>, StoreError>;
+    /// The jobs of trials of active tasks that have waited since `older_than` or before: to be pushed
+    /// again, in case a job was lost.
+    async fn waiting_trials(&self, older_than: i64) -> Result<Vec<Job>, StoreError>;
+
+    /// Adds a model; `false` if this trial and rung has one, which then stays.
+    async fn add_model(&self, record: &ModelRecord) -> Result<bool, StoreError>;
+    /// One model.
+    async fn model(&self, id: &ModelId) -> Result<ModelRecord, StoreError>;
+    /// A task's models, oldest first.
+    async fn models(&self, task: &TaskId) -> Result<Vec<ModelRecord>, StoreError>;
+
+    /// Adds an event; returns its id.
+    async fn append_event(&self, task: &TaskId, kind: &str, data: &Value, now: i64) -> Result<i64, StoreError>;
+    /// A task's events after this id (0: from the first).
+    async fn events_after(&self, task: &TaskId, id: i64, limit: u32) -> Result<Vec<Event>, StoreError>;
+
+    /// Adds the worker or renews its record.
+    async fn worker_seen(&self, record: &WorkerRecord) -> Result<(), StoreError>;
+    /// Every worker not gone, by name.
+    async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError>;
+    /// Removes the worker's record; whether there was one.
+    async fn worker_gone(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Looks an Idempotency-Key up and takes it if it is new. Keys are forgotten after 24 hours; one whose
+    /// request never ended (the server was killed) after 5 minutes.
+    async fn remember(&self, scope: &str, key: &str, body_hash: &str, now: i64) -> Result<Remembered, StoreError>;
+    /// Keeps the answer to a remembered request.
+    async fn complete_idempotent(&self, scope: &str, key: &str, response: &SavedResponse) -> Result<(), StoreError>;
+    /// Forgets a request that failed, so that it may be tried again.
+    async fn forget_idempotent(&self, scope: &str, key: &str) -> Result<(), StoreError>;
+}

@@ -1,0 +1,304 @@
+//! What the store keeps. Times are Unix milliseconds.
+
+use kindling_spec::{
+    Budget, DatasetId, DatasetState, ErrorCode, Genome, ModelId, TaskId, TaskKind, TaskSpec, TaskState, TrialId,
+    TrialState,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Why a data set's content could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The stable code.
+    pub code: ErrorCode,
+    /// What, where and how to mend it.
+    pub detail: String,
+}
+
+/// A data set. Its content is in [`crate::Files`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetRecord {
+    /// Its id.
+    pub id: DatasetId,
+    /// A name for people.
+    pub name: String,
+    /// What its labels are for.
+    pub kind: TaskKind,
+    /// Where it stands.
+    pub state: DatasetState,
+    /// Why it was refused.
+    pub problem: Option<Problem>,
+    /// The hash of its content once sealed.
+    pub hash: Option<String>,
+    /// Counts, audit and the like, as the API shows them.
+    pub summary: Option<Value>,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it last changed.
+    pub updated_at: i64,
+}
+
+/// What [`crate::Metadata::update_dataset`] sets; what is `None` becomes empty.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatasetUpdate {
+    /// The new state.
+    pub state: DatasetState,
+    /// Why it was refused.
+    pub problem: Option<Problem>,
+    /// The hash of its content once sealed.
+    pub hash: Option<String>,
+    /// Counts, audit and the like.
+    pub summary: Option<Value>,
+}
+
+impl DatasetUpdate {
+    /// Only a state, nothing beside it.
+    pub fn to(state: DatasetState) -> Self {
+        Self { state, problem: None, hash: None, summary: None }
+    }
+}
+
+/// What came of [`crate::Metadata::delete_dataset`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// The record is gone; its files may be deleted now.
+    Deleted,
+    /// A task uses it, so it stays.
+    InUse,
+    /// It is being read; ask again when that has ended.
+    Busy,
+    /// There is none of this id.
+    NotFound,
+}
+
+/// A task and its study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// Its id.
+    pub id: TaskId,
+    /// What was asked for.
+    pub spec: TaskSpec,
+    /// The data set it learns from.
+    pub dataset: DatasetId,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Why it ended as it did.
+    pub reason: Option<String>,
+    /// The budget granted in all; it grows when the task is resumed with more.
+    pub budget: Budget,
+    /// Seconds of that budget spent.
+    pub spent_seconds: f64,
+    /// When it was posted.
+    pub created_at: i64,
+    /// When it first ran.
+    pub started_at: Option<i64>,
+    /// When it ended; empty while it runs, also after it was resumed.
+    pub ended_at: Option<i64>,
+    /// The best model so far.
+    pub best_model: Option<ModelId>,
+}
+
+/// One candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// Its id.
+    pub id: TrialId,
+    /// The task it is of.
+    pub task: TaskId,
+    /// Its number, unique within the task.
+    pub number: u32,
+    /// The network and its training.
+    pub genome: Genome,
+    /// What the network costs, before training.
+    pub cost: Value,
+    /// Where it stands.
+    pub state: TrialState,
+    /// The rung to run, running, or last run.
+    pub rung: u32,
+    /// Epochs done in all when that rung is done.
+    pub target_epochs: u32,
+    /// Epochs done in all.
+    pub epochs: u32,
+    /// How often a worker died while it had this trial.
+    pub deaths: u32,
+    /// The fencing token: larger at each claim. A write with an older one is refused.
+    pub token: i64,
+    /// The worker that has it, or last had it.
+    pub worker: Option<String>,
+    /// When that worker last said that it lives; only while running.
+    pub heartbeat_at: Option<i64>,
+    /// Why it was pruned or failed.
+    pub reason: Option<String>,
+    /// The rungs done, in order.
+    pub results: Vec<RungResult>,
+    /// The key of the checkpoint of the last rung done.
+    pub checkpoint: Option<String>,
+    /// When it was made.
+    pub created_at: i64,
+    /// When its state last changed.
+    pub updated_at: i64,
+}
+
+/// What one rung gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RungResult {
+    /// Which rung.
+    pub rung: u32,
+    /// Epochs done in all at its end.
+    pub epochs: u32,
+    /// The objective on the validation split.
+    pub value: f64,
+    /// Every metric on the validation split.
+    pub metrics: Value,
+    /// Mean loss of the last epoch on the train split.
+    pub train_loss: f64,
+    /// Seconds the rung took.
+    pub seconds: f64,
+    /// Training speed.
+    pub images_per_second: f64,
+    /// When it ended.
+    pub finished_at: i64,
+}
+
+/// One file of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its name within the bundle.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its content, hexadecimal.
+    pub sha256: String,
+    /// Its media type.
+    pub media_type: String,
+    /// What it is for, in a sentence.
+    pub about: String,
+}
+
+/// A trained model; it does not change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Its id.
+    pub id: ModelId,
+    /// The task it answers.
+    pub task: TaskId,
+    /// The trial it comes from.
+    pub trial: TrialId,
+    /// The rung it was exported after.
+    pub rung: u32,
+    /// The objective on the validation split.
+    pub value: f64,
+    /// The objective on the test split.
+    pub test_value: f64,
+    /// Trainable parameters.
+    pub parameters: u64,
+    /// Bytes of the weights as deployed.
+    pub weights_bytes: u64,
+    /// Multiply-accumulates to answer one image.
+    pub macs: u64,
+    /// Peak bytes of activations.
+    pub ram_bytes: u64,
+    /// Milliseconds to answer one image.
+    pub latency_ms: f64,
+    /// The model card.
+    pub card: Value,
+    /// Its files.
+    pub files: Vec<FileRecord>,
+    /// When it was made.
+    pub created_at: i64,
+}
+
+/// Something that happened to a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Later events have larger ids; ids of one task are not without gaps.
+    pub id: i64,
+    /// The task.
+    pub task: TaskId,
+    /// `task`, `trial`, `rung`, `model` from the store itself; other words from its users.
+    pub kind: String,
+    /// What happened, by kind.
+    pub data: Value,
+    /// When.
+    pub at: i64,
+}
+
+/// The kinds of event the store writes with the change each tells of.
+pub mod event_kind {
+    /// A task's state: `{state, reason}`; a grown budget: `{state, budget}`; a new best: `{state, best_model}`.
+    pub const TASK: &str = "task";
+    /// A trial's state: `{trial, number, state, rung, worker, reason}`.
+    pub const TRIAL: &str = "trial";
+    /// A rung done: `{trial, number, rung, epochs, value, seconds}`.
+    pub const RUNG: &str = "rung";
+    /// A model made: `{model, trial, rung, value, test_value, parameters, weights_bytes, macs, latency_ms}`.
+    pub const MODEL: &str = "model";
+}
+
+/// A worker process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerRecord {
+    /// Its name: one for each process that ever lived.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// The device it trains on.
+    pub device: String,
+    /// When it started.
+    pub started_at: i64,
+    /// When it last said that it lives.
+    pub seen_at: i64,
+    /// The trial it works on.
+    pub trial: Option<TrialId>,
+}
+
+/// What a worker hears when it says that it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Go on.
+    Go,
+    /// The task is over: stop, and give the trial back with `release_trial`.
+    Cancelled,
+    /// The trial is another's now, or ended: stop, and write nothing.
+    Lost,
+}
+
+/// A trial taken from a dead worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaped {
+    /// The trial.
+    pub trial: TrialId,
+    /// Its task.
+    pub task: TaskId,
+    /// The rung it was in, to be run again unless `failed`.
+    pub rung: u32,
+    /// Deaths so far.
+    pub deaths: u32,
+    /// It died too often and is failed now.
+    pub failed: bool,
+}
+
+/// What became of an Idempotency-Key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Remembered {
+    /// Not seen before: do the work, then `complete_idempotent`, or `forget_idempotent` if it failed.
+    New,
+    /// Seen with the same body: answer this again.
+    Same(SavedResponse),
+    /// Seen with another body.
+    Conflict,
+    /// Seen with the same body, and not answered yet.
+    InProgress,
+}
+
+/// An answer kept for a repeated request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers, as JSON.
+    pub headers: Value,
+    /// The body.
+    pub body: Vec<u8>,
+}
