@@ -1,1 +1,35 @@
+//! A network described once, as plain data: operators with ONNX's names and semantics, their shapes,
+//! parameters, cost and memory plan, the passes over them, and a reference executor.
+//!
+//! Knows nothing of burn, of training, of files or of any export format: whoever trains, costs or
+//! exports a network reads it from here, so that no architecture is written twice.
+//!
+//! ```
+//! use kindling_graph::{GraphBuilder, InputSpec};
+//! let mut net = GraphBuilder::new(InputSpec::rgb(32));
+//! let x = net.conv("stem.conv", net.input(), 8, 3, 2);
+//! let x = net.batch_norm("stem.bn", x);
+//! let x = net.relu("stem.act", x);
+//! let x = net.global_average_pool("head.pool", x);
+//! let x = net.flatten("head.flatten", x);
+//! let x = net.gemm("head.fc", x, 3);
+//! let graph = net.finish(x)?;
+//! assert_eq!(graph.output_shape()?, [3]);
+//! # Ok::<(), kindling_graph::GraphError>(())
+//! ```
 
+mod builder;
+mod error;
+mod graph;
+mod op;
+mod params;
+mod shape;
+mod tensor;
+
+pub use builder::GraphBuilder;
+pub use error::GraphError;
+pub use graph::{Graph, InputSpec, Node, NodeId, Source, VERSION};
+pub use op::Op;
+pub use params::ParamSpec;
+pub use shape::{MAX_ACTIVATION, MAX_NODES, MAX_PARAMETERS};
+pub use tensor::{Tensor, Weights};
