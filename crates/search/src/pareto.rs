@@ -13,9 +13,10 @@ pub fn pareto_front(points: &[Vec<f64>]) -> Vec<usize> {
     (0..points.len())
         .filter(|&i| {
             sound(&points[i])
-                && !points.iter().enumerate().any(|(j, other)| {
-                    sound(other) && (dominates(other, &points[i]) || (j < i && *other == points[i]))
-                })
+                && !points
+                    .iter()
+                    .enumerate()
+                    .any(|(j, other)| sound(other) && (dominates(other, &points[i]) || (j < i && *other == points[i])))
         })
         .collect()
 }
@@ -27,7 +28,8 @@ mod tests {
 
     #[test]
     fn the_front_of_a_hand_made_set() {
-        let points = vec![vec![1.0, 5.0], vec![2.0, 2.0], vec![3.0, 3.0], vec![5.0, 1.0], vec![2.0, 2.0], vec![f64::NAN, 0.0]];
+        let points =
+            vec![vec![1.0, 5.0], vec![2.0, 2.0], vec![3.0, 3.0], vec![5.0, 1.0], vec![2.0, 2.0], vec![f64::NAN, 0.0]];
         assert_eq!(pareto_front(&points), vec![0, 1, 3]);
     }
 

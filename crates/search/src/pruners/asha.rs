@@ -16,10 +16,8 @@ impl Pruner for Asha {
 
     fn next(&self, history: &[Observation], ladder: &Ladder) -> Option<Promotion> {
         (0..ladder.top).rev().find_map(|rung| {
-            let mut finished: Vec<(f64, &Observation)> = history
-                .iter()
-                .filter_map(|o| o.rungs.iter().find(|r| r.index == rung).map(|r| (r.value, o)))
-                .collect();
+            let mut finished: Vec<(f64, &Observation)> =
+                history.iter().filter_map(|o| o.rungs.iter().find(|r| r.index == rung).map(|r| (r.value, o))).collect();
             // Best first; a value that is not a number is worst; the earlier trial wins a tie.
             let key = |v: f64| if v.is_nan() { f64::NEG_INFINITY } else { v };
             finished.sort_by(|a, b| key(b.0).total_cmp(&key(a.0)).then(a.1.number.cmp(&b.1.number)));

@@ -1,0 +1,134 @@
+//! The specification as a person would write it, right and wrong.
+
+use kindling_spec::{Metric, TaskSpec};
+use serde_json::{Value, json};
+
+fn good() -> Value {
+    json!({
+        "version": 1,
+        "name": "smoke or fire?",
+        "kind": "image-classification",
+        "dataset": "local",
+        "classes": {"fire": ["fire"], "not-fire": ["smoke", "neither"]},
+        "objective": {"metric": "recall_at_precision", "class": "fire", "precision": 0.95},
+        "constraints": {"max_weights_bytes": 100000, "max_latency_ms": 5.5},
+        "budget": {"seconds": 60, "trials": 20},
+        "exports": ["onnx"],
+        "seed": 7
+    })
+}
+
+fn violations(value: &Value) -> Vec<(String, String)> {
+    let error = TaskSpec::from_json(value).expect_err("this must be refused");
+    error.violations.into_iter().map(|v| (v.pointer, v.message)).collect()
+}
+
+#[test]
+fn a_full_specification_reads_and_writes_back() {
+    let spec = TaskSpec::from_json(&good()).expect("good");
+    assert_eq!(spec.objective.metric, Metric::RecallAtPrecision);
+    let again = TaskSpec::from_json(&serde_json::to_value(&spec).expect("to JSON")).expect("reads back");
+    assert_eq!(spec, again);
+    let classes = ["fire", "neither", "smoke"].map(String::from);
+    assert!(spec.check_classes(&classes).is_ok());
+    assert_eq!(spec.groups(&classes)[1], ("not-fire".to_owned(), vec!["smoke".to_owned(), "neither".to_owned()]));
+}
+
+#[test]
+fn the_least_specification_gets_the_defaults() {
+    let spec = json!({"version": 1, "name": "x", "kind": "image-classification", "budget": {"trials": 1}});
+    let spec = TaskSpec::from_json(&spec).expect("good");
+    assert_eq!((spec.dataset.as_str(), spec.objective.metric, spec.seed), ("local", Metric::Accuracy, 0));
+    assert_eq!(spec.exports.len(), kindling_spec::ExportFormat::ALL.len());
+}
+
+#[test]
+fn every_violation_is_reported_at_once_with_its_pointer() {
+    let bad = json!({
+        "version": 2,
+        "name": "  ",
+        "kind": "image-clasification",
+        "datset": "x",
+        "classes": {"a/b": [], "c": ["x", "x"]},
+        "objective": {"metric": "accuracy", "precision": 0.5, "direction": "minimize"},
+        "constraints": {"max_weights_bytes": 0, "max_ram_bytes": -1, "max_latency_ms": "5"},
+        "budget": {},
+        "exports": ["onnx", "onnx", "tflite"],
+        "seed": 1.5
+    });
+    let found = violations(&bad);
+    let pointers: Vec<&str> = found.iter().map(|(p, _)| p.as_str()).collect();
+    for expected in [
+        "/version",
+        "/name",
+        "/kind",
+        "/datset",
+        "/classes/a~1b",
+        "/classes/c/1",
+        "/objective/precision",
+        "/objective/direction",
+        "/constraints/max_weights_bytes",
+        "/constraints/max_ram_bytes",
+        "/constraints/max_latency_ms",
+        "/budget",
+        "/exports/1",
+        "/exports/2",
+        "/seed",
+    ] {
+        assert!(pointers.contains(&expected), "{expected} is missing from {pointers:?}");
+    }
+    let (_, hint) = found.iter().find(|(p, _)| p == "/datset").expect("listed");
+    assert!(hint.contains("did you mean `dataset`"), "{hint}");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let pointers: Vec<String> = violations(&json!({})).into_iter().map(|(p, _)| p).collect();
+    assert_eq!(pointers, ["/version", "/name", "/kind", "/budget"]);
+    assert_eq!(violations(&json!([]))[0].1, "must be an object, not an array");
+    let mut spec = good();
+    spec["objective"] = json!({"metric": "recall_at_precision"});
+    assert_eq!(violations(&spec).len(), 2);
+}
+
+#[test]
+fn classes_unknown_to_the_data_set_are_refused_with_those_it_has() {
+    let spec = TaskSpec::from_json(&good()).expect("good");
+    let error = spec.check_classes(&["fire".to_owned(), "smoke".to_owned()]).expect_err("neither is unknown");
+    assert_eq!(error.violations[0].pointer, "/classes/not-fire/1");
+    assert!(error.violations[0].message.contains("it has `fire`, `smoke`"));
+}
+
+#[test]
+fn whatever_serde_accepts_the_walk_accepts_and_the_other_way_round() {
+    // Each change of one member to each odd value: either both refuse, or both accept.
+    let odd = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(1),
+        json!(1e300),
+        json!(""),
+        json!("onnx"),
+        json!([]),
+        json!({}),
+    ];
+    for member in
+        ["version", "name", "kind", "dataset", "classes", "objective", "constraints", "budget", "exports", "seed"]
+    {
+        for value in &odd {
+            let mut spec = good();
+            spec[member] = value.clone();
+            match TaskSpec::from_json(&spec) {
+                Ok(parsed) => assert!(TaskSpec::from_json(&serde_json::to_value(parsed).expect("JSON")).is_ok()),
+                Err(e) => assert!(e.violations.iter().all(|v| !v.pointer.is_empty()), "{member} {value}: {e}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_published_schema_is_the_golden_file() {
+    insta::assert_json_snapshot!("task-spec-schema", TaskSpec::json_schema());
+}
