@@ -3,11 +3,15 @@
 //! Several processes open the same data directory at once. Knows nothing of training, search policy or
 //! HTTP: it keeps what it is told, and the conditions under which a record may change.
 
+mod apalis_queue;
+pub mod conformance;
 mod error;
 mod files;
 mod metadata;
 mod queue;
 mod records;
+mod sqlite;
+mod store;
 
 pub use error::{Noun, StoreError};
 pub use files::{FileInfo, FileStream, Files};
@@ -17,3 +21,4 @@ pub use records::{
     Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, ModelRecord, Problem, Reaped, Remembered,
     RungResult, SavedResponse, TaskRecord, TrialRecord, WorkerRecord, event_kind,
 };
+pub use store::Store;

@@ -1,0 +1,110 @@
+//! Data sets.
+
+use kindling_spec::{DatasetId, DatasetState};
+use sqlx::sqlite::SqliteRow;
+
+use super::{Result, Row, SqliteMetadata, constraint, json_or_none, words};
+use crate::{DatasetRecord, DatasetUpdate, Deletion, Noun, StoreError};
+
+fn read(row: &SqliteRow) -> Result<DatasetRecord> {
+    let row = Row { row, table: "datasets" };
+    Ok(DatasetRecord {
+        id: row.word("id")?,
+        name: row.get("name")?,
+        kind: row.word("kind")?,
+        state: row.word("state")?,
+        problem: row.json_or_none("problem")?,
+        hash: row.get("hash")?,
+        summary: row.json_or_none("summary")?,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
+}
+
+fn missing(id: &DatasetId) -> StoreError {
+    StoreError::NotFound { what: Noun::Dataset, id: id.to_string() }
+}
+
+pub(super) async fn create(db: &SqliteMetadata, record: &DatasetRecord) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO datasets (id, name, kind, state, problem, hash, summary, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(record.id.as_str())
+    .bind(&record.name)
+    .bind(record.kind.as_str())
+    .bind(record.state.as_str())
+    .bind(json_or_none(&record.problem)?)
+    .bind(&record.hash)
+    .bind(json_or_none(&record.summary)?)
+    .bind(record.created_at)
+    .bind(record.updated_at)
+    .execute(&db.writer)
+    .await
+    .map_err(|error| {
+        let doubled = || StoreError::Exists { what: Noun::Dataset, id: record.id.to_string() };
+        constraint(error, doubled, || missing(&record.id))
+    })?;
+    Ok(())
+}
+
+pub(super) async fn get(db: &SqliteMetadata, id: &DatasetId) -> Result<DatasetRecord> {
+    let row = sqlx::query("SELECT * FROM datasets WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+    read(&row.ok_or_else(|| missing(id))?)
+}
+
+pub(super) async fn page(db: &SqliteMetadata, after: Option<&DatasetId>, limit: u32) -> Result<Vec<DatasetRecord>> {
+    sqlx::query("SELECT * FROM datasets WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2")
+        .bind(after.map(DatasetId::as_str))
+        .bind(limit)
+        .fetch_all(&db.reader)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+pub(super) async fn update(
+    db: &SqliteMetadata,
+    id: &DatasetId,
+    from: &[DatasetState],
+    update: &DatasetUpdate,
+    now: i64,
+) -> Result<bool> {
+    let from: Vec<_> = from.iter().map(|state| state.as_str()).collect();
+    let done = sqlx::query(
+        "UPDATE datasets SET state = ?, problem = ?, hash = ?, summary = ?, updated_at = ?
+         WHERE id = ? AND state IN (SELECT value FROM json_each(?))",
+    )
+    .bind(update.state.as_str())
+    .bind(json_or_none(&update.problem)?)
+    .bind(&update.hash)
+    .bind(json_or_none(&update.summary)?)
+    .bind(now)
+    .bind(id.as_str())
+    .bind(words(&from)?)
+    .execute(&db.writer)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn delete(db: &SqliteMetadata, id: &DatasetId) -> Result<Deletion> {
+    let mut tx = db.write().await?;
+    let found: Option<(String, bool)> = sqlx::query_as(
+        "SELECT state, EXISTS (SELECT 1 FROM tasks WHERE dataset = datasets.id) FROM datasets WHERE id = ?",
+    )
+    .bind(id.as_str())
+    .fetch_optional(&mut *tx)
+    .await?;
+    let answer = match found {
+        None => Deletion::NotFound,
+        Some((_, true)) => Deletion::InUse,
+        Some((state, false)) if state == DatasetState::Processing.as_str() => Deletion::Busy,
+        Some(_) => {
+            sqlx::query("DELETE FROM datasets WHERE id = ?").bind(id.as_str()).execute(&mut *tx).await?;
+            Deletion::Deleted
+        }
+    };
+    tx.commit().await?;
+    Ok(answer)
+}

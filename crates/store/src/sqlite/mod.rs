@@ -1,0 +1,351 @@
+//! [`Metadata`] in SQLite.
+
+mod datasets;
+mod events;
+mod idempotency;
+mod leases;
+mod models;
+mod tasks;
+mod trials;
+mod workers;
+
+use async_trait::async_trait;
+use kindling_spec::{Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId, TrialState};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sqlx::{
+    Decode, Row as _, Sqlite, SqlitePool, Transaction, Type,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use crate::{
+    Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, Metadata, ModelRecord, Reaped, Remembered, RungResult,
+    SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+};
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+type Tx = Transaction<'static, Sqlite>;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a statement waits for another process to end its transaction. Transactions here are short;
+/// only a stopped process (SIGSTOP, a debugger) could hold one for long.
+const BUSY: Duration = Duration::from_secs(15);
+
+/// How a database file of ours is opened: WAL, so that readers and the one writer do not wait for each
+/// other; foreign keys on.
+pub(crate) fn options(path: &Path, synchronous: SqliteSynchronous) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+}
+
+/// Brings a database up to date. SQLite's migrator in sqlx does not lock, so the caller holds a lock that
+/// keeps other processes out.
+pub(crate) async fn migrate(migrator: &Migrator, pool: &SqlitePool, path: &Path) -> Result<()> {
+    match migrator.run(pool).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(version)) => Err(StoreError::TooNew { path: path.to_owned(), version }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Records in one SQLite file.
+pub(crate) struct SqliteMetadata {
+    /// One connection: SQLite has one writer at a time, and tasks waiting for a connection in turn are
+    /// served fairly, which SQLite's own waiting is not.
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+impl SqliteMetadata {
+    /// Opens or makes the file. The caller holds the lock of the data directory.
+    pub(crate) async fn open(path: &Path) -> Result<Self> {
+        // FULL: a commit is on disk before the call returns, so that what a client was told is kept also
+        // when power is lost. Writes are few (some a second), so the wait does not matter.
+        let options = options(path, SqliteSynchronous::Full);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await?;
+        migrate(&MIGRATIONS, &writer, path).await?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(4)
+            .test_before_acquire(false)
+            .connect_with(options.pragma("query_only", "on"))
+            .await?;
+        Ok(Self { writer, reader })
+    }
+
+    /// A transaction that holds the write lock from its beginning. One that began with a read and then
+    /// wrote could fail at once, without waiting, when another process wrote in between.
+    async fn write(&self) -> Result<Tx> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// A row being read, with the names to tell when it cannot be.
+struct Row<'r> {
+    row: &'r SqliteRow,
+    table: &'static str,
+}
+
+impl<'r> Row<'r> {
+    fn get<T: Decode<'r, Sqlite> + Type<Sqlite>>(&self, column: &'static str) -> Result<T> {
+        Ok(self.row.try_get(column)?)
+    }
+
+    /// A whole number that is not negative and fits.
+    fn count<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T> {
+        let value: i64 = self.get(column)?;
+        T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range")))
+    }
+
+    /// An id or a state: what is a string in JSON.
+    fn word<T: DeserializeOwned>(&self, column: &'static str) -> Result<T> {
+        let value: String = self.get(column)?;
+        serde_json::from_value(Value::String(value)).map_err(|error| self.corrupt(column, error.to_string()))
+    }
+
+    fn word_or_none<T: DeserializeOwned>(&self, column: &'static str) -> Result<Option<T>> {
+        match self.get::<Option<&str>>(column)? {
+            Some(_) => self.word(column).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T> {
+        let value: &str = self.get(column)?;
+        serde_json::from_str(value).map_err(|error| self.corrupt(column, error.to_string()))
+    }
+
+    fn json_or_none<T: DeserializeOwned>(&self, column: &'static str) -> Result<Option<T>> {
+        match self.get::<Option<&str>>(column)? {
+            Some(_) => self.json(column).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn corrupt(&self, column: &'static str, reason: String) -> StoreError {
+        let id = ["id", "trial", "name"].into_iter().find_map(|name| self.row.try_get::<String, _>(name).ok());
+        StoreError::Corrupt { table: self.table, column, id: id.unwrap_or_default(), reason }
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String> {
+    Ok(serde_json::to_string(value)?)
+}
+
+fn json_or_none<T: Serialize>(value: &Option<T>) -> Result<Option<String>> {
+    value.as_ref().map(json).transpose()
+}
+
+/// States as a JSON array, for `IN (SELECT value FROM json_each(?))`.
+fn words(states: &[&'static str]) -> Result<String> {
+    json(&states)
+}
+
+fn finite(what: &'static str, value: f64) -> Result<f64> {
+    if value.is_finite() { Ok(value) } else { Err(StoreError::NotFinite { what, given: value }) }
+}
+
+/// SQLite's integers are signed; sizes and counts here never come near the limit.
+fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Tells a doubled key and a missing parent from other errors.
+fn constraint(
+    error: sqlx::Error,
+    doubled: impl FnOnce() -> StoreError,
+    missing: impl FnOnce() -> StoreError,
+) -> StoreError {
+    match error.as_database_error() {
+        Some(e) if e.is_unique_violation() => doubled(),
+        Some(e) if e.is_foreign_key_violation() => missing(),
+        _ => error.into(),
+    }
+}
+
+#[async_trait]
+impl Metadata for SqliteMetadata {
+    async fn ping(&self) -> Result<()> {
+        self.write().await?.rollback().await?;
+        Ok(())
+    }
+
+    async fn create_dataset(&self, record: &DatasetRecord) -> Result<()> {
+        datasets::create(self, record).await
+    }
+    async fn dataset(&self, id: &DatasetId) -> Result<DatasetRecord> {
+        datasets::get(self, id).await
+    }
+    async fn datasets(&self, after: Option<&DatasetId>, limit: u32) -> Result<Vec<DatasetRecord>> {
+        datasets::page(self, after, limit).await
+    }
+    async fn update_dataset(
+        &self,
+        id: &DatasetId,
+        from: &[DatasetState],
+        update: &DatasetUpdate,
+        now: i64,
+    ) -> Result<bool> {
+        datasets::update(self, id, from, update, now).await
+    }
+    async fn delete_dataset(&self, id: &DatasetId) -> Result<Deletion> {
+        datasets::delete(self, id).await
+    }
+
+    async fn create_task(&self, record: &TaskRecord) -> Result<()> {
+        tasks::create(self, record).await
+    }
+    async fn task(&self, id: &TaskId) -> Result<TaskRecord> {
+        tasks::get(self, id).await
+    }
+    async fn tasks(&self, after: Option<&TaskId>, limit: u32) -> Result<Vec<TaskRecord>> {
+        tasks::page(self, after, limit).await
+    }
+    async fn active_tasks(&self) -> Result<Vec<TaskRecord>> {
+        tasks::active(self).await
+    }
+    async fn update_task_state(
+        &self,
+        id: &TaskId,
+        from: &[TaskState],
+        to: TaskState,
+        reason: Option<&str>,
+        now: i64,
+    ) -> Result<bool> {
+        tasks::update_state(self, id, from, to, reason, now).await
+    }
+    async fn add_spent(&self, id: &TaskId, seconds: f64) -> Result<f64> {
+        tasks::add_spent(self, id, seconds).await
+    }
+    async fn extend_budget(&self, id: &TaskId, add: &Budget, now: i64) -> Result<Budget> {
+        tasks::extend_budget(self, id, add, now).await
+    }
+    async fn set_best_model(&self, id: &TaskId, expected: Option<&ModelId>, best: &ModelId, now: i64) -> Result<bool> {
+        tasks::set_best_model(self, id, expected, best, now).await
+    }
+
+    async fn create_trial(&self, record: &TrialRecord) -> Result<()> {
+        trials::create(self, record).await
+    }
+    async fn trial(&self, id: &TrialId) -> Result<TrialRecord> {
+        trials::get(self, id).await
+    }
+    async fn trials(&self, task: &TaskId, after: Option<u32>, limit: u32) -> Result<Vec<TrialRecord>> {
+        trials::page(self, task, after, i64::from(limit)).await
+    }
+    async fn all_trials(&self, task: &TaskId) -> Result<Vec<TrialRecord>> {
+        // To SQLite a negative limit is none.
+        trials::page(self, task, None, -1).await
+    }
+    async fn trial_counts(&self, task: Option<&TaskId>) -> Result<BTreeMap<TrialState, u64>> {
+        trials::counts(self, task).await
+    }
+    async fn promote_trial(
+        &self,
+        id: &TrialId,
+        from_rung: u32,
+        to_rung: u32,
+        target_epochs: u32,
+        now: i64,
+    ) -> Result<bool> {
+        trials::promote(self, id, from_rung, to_rung, target_epochs, now).await
+    }
+    async fn claim_trial(&self, id: &TrialId, rung: u32, worker: &str, now: i64) -> Result<Option<TrialRecord>> {
+        leases::claim(self, id, rung, worker, now).await
+    }
+    async fn heartbeat(&self, id: &TrialId, token: i64, now: i64) -> Result<Beat> {
+        leases::heartbeat(self, id, token, now).await
+    }
+    async fn finish_rung(
+        &self,
+        id: &TrialId,
+        token: i64,
+        result: &RungResult,
+        checkpoint: &str,
+        now: i64,
+    ) -> Result<bool> {
+        leases::finish_rung(self, id, token, result, checkpoint, now).await
+    }
+    async fn fail_trial(
+        &self,
+        id: &TrialId,
+        token: Option<i64>,
+        to: TrialState,
+        reason: &str,
+        now: i64,
+    ) -> Result<bool> {
+        trials::end(self, id, token, to, reason, now).await
+    }
+    async fn release_trial(&self, id: &TrialId, token: i64, now: i64) -> Result<bool> {
+        leases::release(self, id, token, now).await
+    }
+    async fn close_trials(
+        &self,
+        task: &TaskId,
+        from: &[TrialState],
+        to: TrialState,
+        reason: Option<&str>,
+        now: i64,
+    ) -> Result<u64> {
+        trials::close(self, task, from, to, reason, now).await
+    }
+    async fn reap(&self, now: i64, lease_ms: i64, max_deaths: u32) -> Result<Vec<Reaped>> {
+        leases::reap(self, leases::Dead::SilentSince(now.saturating_sub(lease_ms)), now, max_deaths).await
+    }
+    async fn reap_worker(&self, worker: &str, now: i64, max_deaths: u32) -> Result<Vec<Reaped>> {
+        leases::reap(self, leases::Dead::Worker(worker), now, max_deaths).await
+    }
+    async fn waiting_trials(&self, older_than: i64) -> Result<Vec<Job>> {
+        trials::waiting(self, older_than).await
+    }
+
+    async fn add_model(&self, record: &ModelRecord) -> Result<bool> {
+        models::add(self, record).await
+    }
+    async fn model(&self, id: &ModelId) -> Result<ModelRecord> {
+        models::get(self, id).await
+    }
+    async fn models(&self, task: &TaskId) -> Result<Vec<ModelRecord>> {
+        models::of_task(self, task).await
+    }
+
+    async fn append_event(&self, task: &TaskId, kind: &str, data: &Value, now: i64) -> Result<i64> {
+        events::append(self, task, kind, data, now).await
+    }
+    async fn events_after(&self, task: &TaskId, id: i64, limit: u32) -> Result<Vec<Event>> {
+        events::after(self, task, id, limit).await
+    }
+
+    async fn worker_seen(&self, record: &WorkerRecord) -> Result<()> {
+        workers::seen(self, record).await
+    }
+    async fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        workers::all(self).await
+    }
+    async fn worker_gone(&self, name: &str) -> Result<bool> {
+        workers::gone(self, name).await
+    }
+
+    async fn remember(&self, scope: &str, key: &str, body_hash: &str, now: i64) -> Result<Remembered> {
+        idempotency::remember(self, scope, key, body_hash, now).await
+    }
+    async fn complete_idempotent(&self, scope: &str, key: &str, response: &SavedResponse) -> Result<()> {
+        idempotency::complete(self, scope, key, response).await
+    }
+    async fn forget_idempotent(&self, scope: &str, key: &str) -> Result<()> {
+        idempotency::forget(self, scope, key).await
+    }
+}

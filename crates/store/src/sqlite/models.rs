@@ -1,0 +1,91 @@
+//! Models.
+
+use kindling_spec::{ModelId, TaskId};
+use serde_json::json;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Result, Row, SqliteMetadata, constraint, events, finite, whole};
+use crate::{ModelRecord, Noun, StoreError, event_kind};
+
+fn read(row: &SqliteRow) -> Result<ModelRecord> {
+    let row = Row { row, table: "models" };
+    Ok(ModelRecord {
+        id: row.word("id")?,
+        task: row.word("task")?,
+        trial: row.word("trial")?,
+        rung: row.count("rung")?,
+        value: row.get("value")?,
+        test_value: row.get("test_value")?,
+        parameters: row.count("parameters")?,
+        weights_bytes: row.count("weights_bytes")?,
+        macs: row.count("macs")?,
+        ram_bytes: row.count("ram_bytes")?,
+        latency_ms: row.get("latency_ms")?,
+        card: row.json("card")?,
+        files: row.json("files")?,
+        created_at: row.get("created_at")?,
+    })
+}
+
+pub(super) async fn add(db: &SqliteMetadata, record: &ModelRecord) -> Result<bool> {
+    let mut tx = db.write().await?;
+    let added = sqlx::query(
+        "INSERT INTO models (id, task, trial, rung, value, test_value, parameters, weights_bytes, macs, ram_bytes,
+             latency_ms, card, files, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (trial, rung) DO NOTHING",
+    )
+    .bind(record.id.as_str())
+    .bind(record.task.as_str())
+    .bind(record.trial.as_str())
+    .bind(record.rung)
+    .bind(finite("a model's validation value", record.value)?)
+    .bind(finite("a model's test value", record.test_value)?)
+    .bind(whole(record.parameters))
+    .bind(whole(record.weights_bytes))
+    .bind(whole(record.macs))
+    .bind(whole(record.ram_bytes))
+    .bind(finite("a model's latency", record.latency_ms)?)
+    .bind(super::json(&record.card)?)
+    .bind(super::json(&record.files)?)
+    .bind(record.created_at)
+    .execute(&mut *tx)
+    .await
+    .map_err(|error| {
+        let doubled = || StoreError::Exists { what: Noun::Model, id: record.id.to_string() };
+        constraint(error, doubled, || StoreError::NotFound { what: Noun::Trial, id: record.trial.to_string() })
+    })?
+    .rows_affected()
+        == 1;
+    if added {
+        let data = json!({
+            "model": record.id,
+            "trial": record.trial,
+            "rung": record.rung,
+            "value": record.value,
+            "test_value": record.test_value,
+            "parameters": record.parameters,
+            "weights_bytes": record.weights_bytes,
+            "macs": record.macs,
+            "latency_ms": record.latency_ms,
+        });
+        events::insert(&mut tx, &record.task, event_kind::MODEL, &data, record.created_at).await?;
+    }
+    tx.commit().await?;
+    Ok(added)
+}
+
+pub(super) async fn get(db: &SqliteMetadata, id: &ModelId) -> Result<ModelRecord> {
+    let row = sqlx::query("SELECT * FROM models WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+    read(&row.ok_or_else(|| StoreError::NotFound { what: Noun::Model, id: id.to_string() })?)
+}
+
+pub(super) async fn of_task(db: &SqliteMetadata, task: &TaskId) -> Result<Vec<ModelRecord>> {
+    sqlx::query("SELECT * FROM models WHERE task = ? ORDER BY created_at, id")
+        .bind(task.as_str())
+        .fetch_all(&db.reader)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
