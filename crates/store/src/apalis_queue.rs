@@ -36,6 +36,13 @@ fn refused(error: impl std::fmt::Display) -> StoreError {
     StoreError::Queue(error.to_string())
 }
 
+fn of_apalis(error: apalis_sqlite::Error) -> StoreError {
+    match error {
+        apalis_sqlite::Error::Database(error) => error.into(),
+        error => refused(error),
+    }
+}
+
 /// Jobs in one SQLite file.
 #[derive(Clone)]
 pub(crate) struct ApalisQueue {
@@ -90,21 +97,28 @@ impl ApalisQueue {
         .execute(&mut *tx)
         .await?;
         register_worker(&mut *tx, &self.config, worker, "kindling").await?;
+        self.take_back(&mut tx, worker).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Says that the worker lives, and makes available what others that do not had in hand.
-    async fn beat(&self, worker: &WorkerContext) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        keep_alive(&mut *tx, &self.config, worker).await?;
+    /// Makes available what workers silent for a lease had in hand.
+    async fn take_back(&self, tx: &mut Tx, worker: &WorkerContext) -> Result<(), StoreError> {
         let lease = i64::try_from(self.config.orphaned_duration().as_secs()).unwrap_or(i64::MAX);
         let others = WorkerFilter::AllExcept(worker.name().to_owned());
-        let count = reenqueue_orphaned(&mut *tx, lease, self.name(), &others).await?;
-        tx.commit().await?;
+        let count = reenqueue_orphaned(&mut **tx, lease, self.name(), &others).await?;
         if count > 0 {
             tracing::warn!(count, "jobs of silent workers are available again");
         }
+        Ok(())
+    }
+
+    /// Says that the worker lives.
+    async fn beat(&self, worker: &WorkerContext) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        keep_alive(&mut *tx, &self.config, worker).await?;
+        self.take_back(&mut tx, worker).await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -120,7 +134,7 @@ impl ApalisQueue {
             return Ok(None);
         }
         let mut tx = self.write().await?;
-        let found = fetch_next(&mut *tx, &self.config, worker).await.map_err(refused)?;
+        let found = fetch_next(&mut *tx, &self.config, worker).await.map_err(of_apalis)?;
         tx.commit().await?;
         Ok(found.into_iter().next())
     }
@@ -148,7 +162,7 @@ impl Queue for ApalisQueue {
         .bind(&key)
         .execute(&mut *tx)
         .await?;
-        push_tasks(&mut *tx, self.name(), &[task]).await.map_err(refused)?;
+        push_tasks(&mut *tx, self.name(), &[task]).await.map_err(of_apalis)?;
         tx.commit().await?;
         Ok(())
     }

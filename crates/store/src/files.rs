@@ -73,7 +73,6 @@ impl Files {
         let root = root.canonicalize().map_err(StoreError::io(root))?;
         let store = LocalFileSystem::new_with_prefix(&root)
             .map_err(|source| StoreError::Files { key: root.display().to_string(), source })?
-            .with_automatic_cleanup(true)
             .with_fsync(true);
         Ok(Self { store: Arc::new(store), root: Some(root) })
     }
@@ -289,6 +288,10 @@ fn rename_dir(from: &Path, to: &Path, files: &[String]) -> std::io::Result<()> {
     }
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent)?;
+        // No file of the store is there; what a killed write had staged may be, and would be in the way.
+        if to.exists() {
+            std::fs::remove_dir_all(to)?;
+        }
         std::fs::rename(from, to)?;
         // The rename itself is on disk once the directory that names it is.
         #[cfg(unix)]

@@ -16,9 +16,9 @@ use crate::{
 /// - Each call is one transaction: it happens wholly or not at all, and once it has returned, killing any
 ///   process loses nothing of it. Any number of processes may call at once.
 /// - `now` is the caller's clock in Unix milliseconds; implementations read no clock.
-/// - Calls that take `from` states, a rung or a token compare and set: they change nothing and answer
-///   `false` (or `None`, or [`Beat::Lost`]) when the record is not as the caller believes. An unknown id is
-///   [`StoreError::NotFound`], except that calls with a token treat it as lost.
+/// - Calls that take `from` states, a rung, a token or an expected value compare and set: they change
+///   nothing and answer `false` (or `None`, or [`Beat::Lost`]) when the record is not as the caller
+///   believes, or is not there. Of others, an unknown id is [`StoreError::NotFound`].
 /// - A trial's `token` grows at each claim, and what a worker writes with an older token is refused, so
 ///   that one thought dead cannot overwrite its successor's work.
 /// - A change of a task, trial, rung or model writes its event ([`crate::event_kind`]) in the same
