@@ -21,6 +21,16 @@ impl GraphBuilder {
         Source::Input
     }
 
+    /// What goes in.
+    pub fn input_spec(&self) -> &InputSpec {
+        &self.graph.input
+    }
+
+    /// The nodes so far.
+    pub fn nodes(&self) -> &[Node] {
+        &self.graph.nodes
+    }
+
     /// The shape of a value without the batch axis, or `None` if something before it is wrong.
     pub fn shape(&self, source: Source) -> Option<Vec<usize>> {
         match source {

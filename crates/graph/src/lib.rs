@@ -19,17 +19,27 @@
 //! ```
 
 mod builder;
+mod cost;
 mod error;
+mod execute;
+mod fold;
 mod graph;
 mod op;
 mod params;
+mod plan;
+mod random;
 mod shape;
 mod tensor;
 
 pub use builder::GraphBuilder;
+pub use cost::{Cost, NodeCost};
 pub use error::GraphError;
+pub use execute::{execute, execute_with};
+pub use fold::{fold_batch_norm, fold_graph};
 pub use graph::{Graph, InputSpec, Node, NodeId, Source, VERSION};
 pub use op::Op;
 pub use params::ParamSpec;
+pub use plan::{Buffer, MemoryPlan, memory_plan};
+pub use random::{Statistics, random_weights, random_weights_with};
 pub use shape::{MAX_ACTIVATION, MAX_NODES, MAX_PARAMETERS};
 pub use tensor::{Tensor, Weights};

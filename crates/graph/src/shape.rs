@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 /// Most nodes in a graph.
 pub const MAX_NODES: usize = 4096;
-/// Most numbers in one activation, batch included when one is run (256 MiB).
+/// Most numbers in one activation of one image (256 MiB).
 pub const MAX_ACTIVATION: u64 = 1 << 26;
 /// Most parameters in all (1 GiB).
 pub const MAX_PARAMETERS: u64 = 1 << 28;
