@@ -1,5 +1,7 @@
 //! The graph crate against hand-computed networks, random graphs and hostile text.
 
+#![allow(clippy::unwrap_used)]
+
 mod hostile;
 mod networks;
 mod ops;

@@ -24,7 +24,7 @@ fn grow(side: usize, channels: usize, dice: &[Dice]) -> Graph {
         let (op, inputs) = match kind % 12 {
             0 => (conv(out, 1, false), vec![x]),
             1 => (conv(c, c, true), vec![x]),
-            2 => (conv(out * 2, if c % 2 == 0 { 2 } else { 1 }, false), vec![x]),
+            2 => (conv(out * 2, if c.is_multiple_of(2) { 2 } else { 1 }, false), vec![x]),
             3 | 4 => (Op::BatchNormalization { epsilon: 1e-3 }, vec![x]),
             5 => (Op::Relu, vec![x]),
             6 => (Op::Clip { min: -0.5, max: 3.0 }, vec![x]),
