@@ -1,1 +1,37 @@
+//! From a person's upload to batches: ingest of archives and folders, the audit, splits, the packed
+//! cache, augmentation, and the generator of the sample data set.
+//!
+//! Knows nothing of networks, burn, HTTP or SQL. A data set is a directory, written whole or not at
+//! all by [`ingest`] and never changed; [`Dataset`] opens it, [`View`] picks a task's part of it,
+//! [`BatchSource`] and [`load_exact`] make batches.
 
+mod audit;
+mod batch;
+mod dataset;
+mod decode;
+mod error;
+mod ingest;
+mod layout;
+mod limits;
+mod manifest;
+mod pack;
+mod resize;
+mod rng;
+pub mod sample;
+mod similar;
+mod sniff;
+mod source;
+mod split;
+mod view;
+
+pub use batch::{Augment, BatchSource, epoch_seed, load_exact};
+pub use dataset::Dataset;
+pub use decode::{decode_image, image_size};
+pub use error::{DataError, ShortClass};
+pub use ingest::{TEMP_PREFIX, ingest, sweep};
+pub use limits::{Limits, OnProgress, Progress, RESOLUTIONS, Stage};
+pub use manifest::{
+    Audit, Broken, ClassCount, Conflict, Example, LIST_CAP, Labelled, Listed, MANIFEST_VERSION, Manifest, Sizes,
+};
+pub use resize::resize_f32;
+pub use view::View;

@@ -1,0 +1,242 @@
+//! Batches: from the packed cache with augmentation for training, from the originals for
+//! measurements that must agree with the exported files.
+
+use crate::rng::{SplitMix, mix};
+use crate::{DataError, Dataset, resize_f32};
+use rayon::prelude::*;
+
+/// How training pictures are varied. All zero and false: not at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Augment {
+    /// Mirror left and right, half of the time.
+    pub flip: bool,
+    /// Shift and zoom: up to this share of the side, 0 to 0.5.
+    pub crop: f32,
+    /// Strength of changes of brightness, contrast, saturation and tint, 0 to 1.
+    pub colour: f32,
+    /// Side of a square that is blanked out, as a share of the picture's, 0 to 1
+    /// (DeVries and Taylor 2017, "Improved regularization of convolutional neural networks with
+    /// cutout").
+    pub cutout: f32,
+}
+
+impl Augment {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The seed to hand to [`BatchSource::fill`] in an epoch, so that a picture is varied anew in each.
+pub fn epoch_seed(seed: u64, epoch: u32) -> u64 {
+    mix(seed ^ mix(u64::from(epoch).wrapping_add(0x9E37_79B9_7F4A_7C15)))
+}
+
+/// Fills batches from a data set's packed caches.
+#[derive(Clone, Copy)]
+pub struct BatchSource<'a> {
+    dataset: &'a Dataset,
+}
+
+impl<'a> BatchSource<'a> {
+    /// Batches of this data set.
+    pub fn new(dataset: &'a Dataset) -> Self {
+        Self { dataset }
+    }
+
+    /// Writes the pictures of `picks` (example, label) at a resolution to `out`, normalised as
+    /// `(x / 255 - mean) / std`.
+    ///
+    /// With `augment`, each picture is varied by the seed (see [`epoch_seed`]) and its own number
+    /// only: the same in any batch, at any place, with any number of threads.
+    ///
+    /// # Shapes
+    /// `mean` and `std` `[3]`, `out` `[picks, 3, resolution, resolution]`.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownResolution`], [`DataError::UnknownExample`], [`DataError::BatchSize`].
+    pub fn fill(
+        &self,
+        picks: &[(usize, usize)],
+        resolution: usize,
+        mean: &[f32],
+        std: &[f32],
+        augment: Option<(&Augment, u64)>,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let cache = self.dataset.cache(resolution)?;
+        let norm = Normalise::new(mean, std)?;
+        let len = 3 * resolution * resolution;
+        check_size(picks.len() * len, out.len())?;
+        let augment = augment.filter(|(augment, _)| !augment.is_nothing());
+        out.par_chunks_exact_mut(len).with_min_len(8).zip(picks).try_for_each(|(out, (index, _))| {
+            let count = self.dataset.manifest().examples.len();
+            let pixels =
+                cache.get(index * len..(index + 1) * len).ok_or(DataError::UnknownExample { index: *index, count })?;
+            match augment {
+                None => norm.write(pixels.iter().map(|v| f32::from(*v)), out),
+                Some((augment, seed)) => {
+                    let mut rng = SplitMix::new(seed, *index as u64);
+                    vary(pixels, resolution, augment, &mut rng, &norm, out);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The pictures of `picks` by the exact float path from their originals: what the exported files
+/// compute, without the cache's rounding. Decoded in parallel.
+///
+/// # Shapes
+/// `mean` and `std` `[3]`; returns `[picks, 3, resolution, resolution]`.
+///
+/// # Errors
+/// [`DataError::UnknownExample`], [`DataError::BatchSize`], and those of [`Dataset::image`].
+pub fn load_exact(
+    dataset: &Dataset,
+    picks: &[(usize, usize)],
+    resolution: usize,
+    mean: &[f32],
+    std: &[f32],
+) -> Result<Vec<f32>, DataError> {
+    let norm = Normalise::new(mean, std)?;
+    let len = 3 * resolution * resolution;
+    let mut out = vec![0.0; picks.len() * len];
+    out.par_chunks_exact_mut(len.max(1)).zip(picks).try_for_each(|(out, (index, _))| {
+        let pixels = resize_f32(&dataset.image(*index)?, resolution);
+        norm.write(pixels.into_iter(), out);
+        Ok::<(), DataError>(())
+    })?;
+    Ok(out)
+}
+
+fn check_size(expected: usize, given: usize) -> Result<(), DataError> {
+    if expected == given { Ok(()) } else { Err(DataError::BatchSize { expected, given }) }
+}
+
+/// `value * scale + shift` for each channel.
+struct Normalise {
+    scale: [f32; 3],
+    shift: [f32; 3],
+}
+
+impl Normalise {
+    fn new(mean: &[f32], std: &[f32]) -> Result<Self, DataError> {
+        check_size(3, mean.len())?;
+        check_size(3, std.len())?;
+        Ok(Self {
+            scale: std::array::from_fn(|c| 1.0 / (255.0 * std[c])),
+            shift: std::array::from_fn(|c| -mean[c] / std[c]),
+        })
+    }
+
+    /// Interleaved pixels to normalised planes.
+    fn write(&self, pixels: impl Iterator<Item = f32>, out: &mut [f32]) {
+        let plane = out.len() / 3;
+        let (red, rest) = out.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
+        let mut pixels = pixels;
+        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+            for (c, to) in [r, g, b].into_iter().enumerate() {
+                *to = pixels.next().unwrap_or_default() * self.scale[c] + self.shift[c];
+            }
+        }
+    }
+}
+
+/// Where an output row or column looks: two source places and the weight of the second.
+#[derive(Clone, Copy)]
+struct Look {
+    near: usize,
+    far: usize,
+    weight: f32,
+}
+
+/// The widest resolution; looks are kept on the stack.
+const WIDEST: usize = 96;
+
+/// Looks of one axis: zoomed about the middle, shifted, perhaps mirrored, edges repeated.
+fn looks(size: usize, scale: f32, shift: f32, mirror: bool) -> [Look; WIDEST] {
+    let middle = size as f32 / 2.0;
+    let last = size.saturating_sub(1);
+    std::array::from_fn(|i| {
+        let i = if mirror { size as f32 - 1.0 - i as f32 } else { i as f32 };
+        let at = ((i + 0.5 - middle) * scale + middle + shift - 0.5).clamp(0.0, last as f32);
+        let near = at as usize;
+        Look { near, far: (near + 1).min(last), weight: at - near as f32 }
+    })
+}
+
+/// One pass: sample, colour, blank out, normalise, and lay out as planes.
+fn vary(pixels: &[u8], size: usize, augment: &Augment, rng: &mut SplitMix, norm: &Normalise, out: &mut [f32]) {
+    // Every number is drawn whether it is used or not, so that switching one kind of variation off
+    // leaves the others as they were.
+    let mirror = rng.chance(0.5) && augment.flip;
+    let crop = augment.crop.clamp(0.0, 0.5);
+    let zoom = 1.0 + crop * rng.range(-1.0, 0.5);
+    let stretch = 1.0 + 0.3 * crop * rng.range(-1.0, 1.0);
+    let shift = [rng.range(-1.0, 1.0), rng.range(-1.0, 1.0)].map(|u| u * crop * 0.5 * size as f32);
+    let colour = Colour::draw(augment.colour.clamp(0.0, 1.0), rng);
+    let side = augment.cutout.clamp(0.0, 1.0) * size as f32;
+    let hole = [rng.unit(), rng.unit()].map(|u| u * size as f32);
+    let hole =
+        hole.map(|centre| (centre - side / 2.0).round().max(0.0) as usize..(centre + side / 2.0).round() as usize);
+    let columns = looks(size, zoom * stretch, shift[0], mirror);
+    let rows = looks(size, zoom / stretch, shift[1], false);
+
+    let plane = size * size;
+    for (y, row) in rows.iter().enumerate().take(size) {
+        let upper = &pixels[row.near * size * 3..][..size * 3];
+        let lower = &pixels[row.far * size * 3..][..size * 3];
+        for (x, column) in columns.iter().enumerate().take(size) {
+            let (a, b) = (column.near * 3, column.far * 3);
+            let rgb: [f32; 3] = std::array::from_fn(|c| {
+                let top = blend(f32::from(upper[a + c]), f32::from(upper[b + c]), column.weight);
+                let bottom = blend(f32::from(lower[a + c]), f32::from(lower[b + c]), column.weight);
+                blend(top, bottom, row.weight)
+            });
+            let rgb = colour.apply(rgb);
+            for c in 0..3 {
+                out[c * plane + y * size + x] = rgb[c] * norm.scale[c] + norm.shift[c];
+            }
+        }
+    }
+    // A hole is the mean colour, which is 0 once normalised.
+    for y in hole[1].start.min(size)..hole[1].end.min(size) {
+        for channel in out.chunks_exact_mut(plane) {
+            channel[y * size + hole[0].start.min(size)..y * size + hole[0].end.min(size)].fill(0.0);
+        }
+    }
+}
+
+fn blend(a: f32, b: f32, weight: f32) -> f32 {
+    a + (b - a) * weight
+}
+
+/// An affine change of colours.
+struct Colour {
+    saturation: f32,
+    gain: [f32; 3],
+    offset: f32,
+}
+
+impl Colour {
+    fn draw(strength: f32, rng: &mut SplitMix) -> Self {
+        let mut about_one = |spread: f32| 1.0 + spread * strength * rng.range(-1.0, 1.0);
+        let (brightness, contrast, saturation) = (about_one(0.4), about_one(0.4), about_one(0.5));
+        let tint = [about_one(0.1), about_one(0.1), about_one(0.1)];
+        Self {
+            saturation,
+            gain: tint.map(|t| t * brightness * contrast),
+            // Contrast turns about middle grey.
+            offset: 127.5 * (1.0 - contrast),
+        }
+    }
+
+    fn apply(&self, rgb: [f32; 3]) -> [f32; 3] {
+        let grey = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+        std::array::from_fn(|c| {
+            ((grey + self.saturation * (rgb[c] - grey)) * self.gain[c] + self.offset).clamp(0.0, 255.0)
+        })
+    }
+}

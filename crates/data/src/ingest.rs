@@ -1,0 +1,362 @@
+//! From an upload to a sealed data set: written under a temporary name, then renamed, so that it
+//! is there whole or not at all.
+
+use crate::dataset::{MANIFEST, ORIGINALS, cache_name, map};
+use crate::layout::{LABELS, Layout, Listing, is_litter};
+use crate::limits::{OnProgress, Progress, RESOLUTIONS, Stage, check};
+use crate::manifest::MANIFEST_VERSION;
+use crate::pack::{Fault, Faulty, Packed, unpack};
+use crate::source::{Entry, Source};
+use crate::{Broken, DataError, Example, Limits, Manifest, audit, decode, resize, similar, sniff, split};
+use kindling_spec::Split;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// What an unfinished data set's directory is called at first.
+pub const TEMP_PREFIX: &str = ".ingest-";
+
+/// Pictures decoded before their small copies are written out.
+const BLOCK: usize = 256;
+/// Pixels decoded at the same time by all threads together; a larger picture is decoded alone.
+const PIXELS_AT_ONCE: u64 = 40_000_000;
+/// Bytes of a `labels.csv` that are read.
+const MAX_LABELS: u64 = 64 << 20;
+
+/// Reads a zip, tar, tar.gz or directory (told by content) into a new directory `out`: `manifest.json`,
+/// `originals.pack`, and `cache_{R}.u8` for each of [`RESOLUTIONS`].
+///
+/// Pictures are decoded once, in parallel; memory does not grow with the upload. A file that cannot
+/// be used is listed in the audit. Nothing is left behind on an error or when cancelled.
+///
+/// Sides that the upload does not give are carved out of its training examples, 15% of each class.
+///
+/// # Errors
+/// What the source or the limits refuse, each with its own [`DataError::code`];
+/// [`DataError::Cancelled`] soon after `cancel` is set; [`DataError::Exists`] when `out` is there.
+pub fn ingest(
+    source: &Path,
+    out: &Path,
+    limits: &Limits,
+    progress: OnProgress<'_>,
+    cancel: &AtomicBool,
+) -> Result<Manifest, DataError> {
+    if out.exists() {
+        return Err(DataError::Exists(out.to_owned()));
+    }
+    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(DataError::io(parent))?;
+    let source = Source::detect(source)?;
+    let listing = list(&source, limits, progress, cancel)?;
+    let layout = listing.resolve()?;
+    if layout.classes.len() > limits.max_classes {
+        let n = layout.classes.len();
+        return Err(DataError::InvalidLayout(format!("{n} classes are more than the {} allowed", limits.max_classes)));
+    }
+    let temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempdir_in(parent).map_err(DataError::io(parent))?;
+    let manifest = build(&source, layout, temp.path(), limits, progress, cancel)?;
+    check(cancel)?;
+    std::fs::rename(temp.path(), out).map_err(DataError::io(out))?;
+    // The directory now has another name, there is nothing to delete under the old one.
+    let _ = temp.keep();
+    sync_dir(parent)?;
+    Ok(manifest)
+}
+
+/// Deletes what ingests left in a directory when their process was killed. Call it only while none
+/// runs there. Returns how many were deleted.
+///
+/// # Errors
+/// [`DataError::Io`].
+pub fn sweep(parent: &Path) -> Result<usize, DataError> {
+    let mut deleted = 0;
+    for entry in std::fs::read_dir(parent).map_err(DataError::io(parent))? {
+        let entry = entry.map_err(DataError::io(parent))?;
+        if entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path).map_err(DataError::io(&path))?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Makes names and renamings of a directory's files last.
+fn sync_dir(dir: &Path) -> Result<(), DataError> {
+    if cfg!(unix) {
+        File::open(dir).and_then(|d| d.sync_all()).map_err(DataError::io(dir))?;
+    }
+    Ok(())
+}
+
+/// Finds out what is there, and refuses archives within archives.
+fn list(source: &Source, limits: &Limits, progress: OnProgress<'_>, cancel: &AtomicBool) -> Result<Listing, DataError> {
+    let mut listing = Listing::default();
+    let mut done = 0;
+    source.walk(limits, cancel, &mut |Entry { path, is_dir, content }| {
+        done += 1;
+        progress(Progress { stage: Stage::Listing, done, total: 0 });
+        if is_litter(path) {
+            return Ok(());
+        }
+        if is_dir {
+            listing.dirs.push(path.to_owned());
+            return Ok(());
+        }
+        let depth = |path: &str| path.matches('/').count();
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let mut head = Vec::new();
+        let nearer = listing.labels.as_ref().is_none_or(|(other, _)| depth(path) < depth(other));
+        if name.eq_ignore_ascii_case(LABELS) && nearer {
+            if let Err(error) = content.take(MAX_LABELS).read_to_end(&mut head) {
+                return Err(DataError::InvalidArchive(source.explain(path, error)?));
+            }
+            listing.labels = Some((path.to_owned(), head));
+        } else if source.is_archive() {
+            // A damaged file is told of when it is read in full.
+            if let Err(error) = content.take(512).read_to_end(&mut head) {
+                source.explain(path, error)?;
+            }
+            if let Some(kind) = sniff::archive_kind(&head) {
+                return Err(DataError::NestedArchive { path: path.to_owned(), kind });
+            }
+        }
+        listing.files.push(path.to_owned());
+        Ok(())
+    })?;
+    Ok(listing)
+}
+
+/// Everything between the listing and the renaming.
+fn build(
+    source: &Source,
+    layout: Layout,
+    dir: &Path,
+    limits: &Limits,
+    progress: OnProgress<'_>,
+    cancel: &AtomicBool,
+) -> Result<Manifest, DataError> {
+    let pack_path = dir.join(ORIGINALS);
+    let unpacked = unpack(source, &layout, &pack_path, limits, progress, cancel)?;
+    let mut faulty = unpacked.faulty;
+    let (files, duplicates) = drop_copies(unpacked.files);
+    let decoded = decode_all(&files, dir, limits, progress, cancel)?;
+
+    progress(Progress { stage: Stage::Auditing, done: 0, total: 1 });
+    let mut examples = Vec::new();
+    let mut given = Vec::new();
+    let (mut hashes, mut keys) = (Vec::new(), Vec::new());
+    for (file, result) in files.into_iter().zip(decoded) {
+        match result {
+            Ok(Seen { width, height, hash }) => {
+                hashes.push(hash);
+                keys.push(file.sha256);
+                given.push(file.given);
+                examples.push(Example {
+                    path: file.path,
+                    class: file.class,
+                    split: Split::Train,
+                    sha256: hex(&file.sha256),
+                    offset: file.offset,
+                    bytes: file.bytes,
+                    width,
+                    height,
+                    group: 0,
+                });
+            }
+            Err(error) => {
+                let fault =
+                    if matches!(error, DataError::ImageTooLarge(_)) { Fault::TooLarge } else { Fault::Unreadable };
+                let broken = Broken { path: file.path, reason: error.to_string() };
+                faulty.push(Faulty { class: file.class, fault, broken });
+            }
+        }
+    }
+    let mut counts = vec![0; layout.classes.len()];
+    examples.iter().for_each(|e| counts[e.class] += 1);
+    audit::check_counts(&layout.classes, &counts, &faulty, limits)?;
+    check(cancel)?;
+
+    let smallest = RESOLUTIONS[0];
+    let small = map(&dir.join(cache_name(smallest)))?;
+    let groups = similar::group(&hashes, &keys, &small, smallest * smallest * 3);
+    examples.iter_mut().zip(groups).for_each(|(example, group)| example.group = group);
+    audit::check_variety(&layout.classes, &examples)?;
+    let mut audit = audit::describe(&layout.classes, &examples, &layout, faulty, duplicates, unpacked.other_files);
+
+    let candidates: Vec<split::Candidate> = (examples.iter().zip(&keys).zip(&given))
+        .map(|((example, key), given)| split::Candidate {
+            class: example.class,
+            key: key.iter().take(8).fold(0, |k, b| k << 8 | u64::from(*b)),
+            group: example.group,
+            given: *given,
+        })
+        .collect();
+    let assignment = split::assign(&candidates, layout.classes.len());
+    examples.iter_mut().zip(assignment.splits).for_each(|(example, split)| example.split = split);
+    audit::count_sides(&mut audit, &layout.classes, &examples, assignment.moved);
+
+    let hash = content_hash(&layout.classes, &examples, &given);
+    let manifest = Manifest { version: MANIFEST_VERSION, hash, classes: layout.classes, examples, audit };
+    let path = dir.join(MANIFEST);
+    let text = serde_json::to_vec(&manifest)
+        .map_err(|error| DataError::Damaged { path: path.clone(), why: error.to_string() })?;
+    let mut file = File::create(&path).map_err(DataError::io(&path))?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(DataError::io(&path))?;
+    sync_dir(dir)?;
+    progress(Progress { stage: Stage::Auditing, done: 1, total: 1 });
+    Ok(manifest)
+}
+
+/// Keeps one of each (class, content), sorted by just that. Of copies given to several sides the one
+/// held out furthest stays, else the first by path. Returns the groups of copies too, kept one first.
+fn drop_copies(mut files: Vec<Packed>) -> (Vec<Packed>, Vec<Vec<String>>) {
+    files.sort_by(|a, b| {
+        (a.class, a.sha256, std::cmp::Reverse(a.given), &a.path).cmp(&(
+            b.class,
+            b.sha256,
+            std::cmp::Reverse(b.given),
+            &b.path,
+        ))
+    });
+    let mut copies: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut kept: Vec<Packed> = Vec::new();
+    for file in files {
+        match kept.last() {
+            Some(last) if last.class == file.class && last.sha256 == file.sha256 => {
+                copies.entry(kept.len() - 1).or_insert_with(|| vec![last.path.clone()]).push(file.path);
+            }
+            _ => kept.push(file),
+        }
+    }
+    (kept, copies.into_values().collect())
+}
+
+/// What is kept in memory of a decoded picture.
+struct Seen {
+    width: u32,
+    height: u32,
+    hash: u64,
+}
+
+/// Decodes every file once and writes the good ones' small copies to the caches, in order.
+fn decode_all(
+    files: &[Packed],
+    dir: &Path,
+    limits: &Limits,
+    progress: OnProgress<'_>,
+    cancel: &AtomicBool,
+) -> Result<Vec<Result<Seen, DataError>>, DataError> {
+    let mut caches = Vec::new();
+    for resolution in RESOLUTIONS {
+        let path = dir.join(cache_name(*resolution));
+        caches.push((BufWriter::with_capacity(1 << 18, File::create(&path).map_err(DataError::io(&path))?), path));
+    }
+    let mut seen = Vec::with_capacity(files.len());
+    if files.is_empty() {
+        return Ok(seen);
+    }
+    let pack = map(&dir.join(ORIGINALS))?;
+    let done = AtomicUsize::new(0);
+    let room = Room::new(PIXELS_AT_ONCE);
+    for block in files.chunks(BLOCK) {
+        let results: Vec<Result<(Seen, Vec<Vec<u8>>), DataError>> = block
+            .par_iter()
+            .with_max_len(1)
+            .map(|file| {
+                check(cancel)?;
+                let result = decode_one(&pack[file.offset as usize..][..file.bytes as usize], limits, &room);
+                progress(Progress {
+                    stage: Stage::Decoding,
+                    done: done.fetch_add(1, Ordering::Relaxed) + 1,
+                    total: files.len(),
+                });
+                result
+            })
+            .collect();
+        check(cancel)?;
+        for result in results {
+            seen.push(result.and_then(|(seen, small)| {
+                for ((cache, path), bytes) in caches.iter_mut().zip(&small) {
+                    cache.write_all(bytes).map_err(DataError::io(path))?;
+                }
+                Ok(seen)
+            }));
+            // A full disk is not a broken picture.
+            if matches!(seen.last(), Some(Err(DataError::Io { .. }))) {
+                if let Some(Err(error)) = seen.pop() {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    for (cache, path) in caches {
+        let file = cache.into_inner().map_err(|error| error.into_error()).map_err(DataError::io(&path))?;
+        file.sync_all().map_err(DataError::io(&path))?;
+    }
+    Ok(seen)
+}
+
+fn decode_one(bytes: &[u8], limits: &Limits, room: &Room) -> Result<(Seen, Vec<Vec<u8>>), DataError> {
+    let (width, height) = decode::image_size(bytes, limits)?;
+    let _held = room.take(u64::from(width) * u64::from(height));
+    let image = decode::decode_image(bytes, limits)?;
+    let floats = resize::resize_all(&image, RESOLUTIONS);
+    let hash = RESOLUTIONS.iter().zip(&floats).find(|(r, _)| **r == 32).map_or(0, |(_, f)| similar::perceptual_hash(f));
+    let seen = Seen { width: image.width(), height: image.height(), hash };
+    Ok((seen, floats.iter().map(|f| resize::to_u8(f)).collect()))
+}
+
+/// Room for pixels: whoever wants more than is free waits.
+struct Room {
+    all: u64,
+    free: Mutex<u64>,
+    freed: Condvar,
+}
+
+struct Held<'a>(&'a Room, u64);
+
+impl Room {
+    fn new(all: u64) -> Self {
+        Self { all, free: Mutex::new(all), freed: Condvar::new() }
+    }
+
+    fn take(&self, pixels: u64) -> Held<'_> {
+        let wanted = pixels.min(self.all);
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free < wanted {
+            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= wanted;
+        Held(self, wanted)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += self.1;
+        self.0.freed.notify_all();
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The name of a data set by its content; see [`Manifest::hash`].
+fn content_hash(classes: &[String], examples: &[Example], given: &[Option<Split>]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"kindling data set 1\n");
+    for (example, given) in examples.iter().zip(given) {
+        // The length goes first, so that no class name can imitate what follows it.
+        let class = &classes[example.class];
+        let split = given.map_or("", Split::as_str);
+        hash.update(format!("{} {class} {} {split}\n", class.len(), example.sha256));
+    }
+    hex(&hash.finalize())
+}

@@ -1,0 +1,202 @@
+//! Which class each file is of: by its folder, or by `labels.csv`.
+
+use crate::DataError;
+use kindling_spec::Split;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// The label file's name.
+pub(crate) const LABELS: &str = "labels.csv";
+
+/// What a source holds, by its paths.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) files: Vec<String>,
+    pub(crate) dirs: Vec<String>,
+    /// Path and content of the `labels.csv` nearest to the root.
+    pub(crate) labels: Option<(String, Vec<u8>)>,
+}
+
+/// What becomes of each file.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// Sorted.
+    pub(crate) classes: Vec<String>,
+    /// Path to class and given side.
+    pub(crate) files: HashMap<String, (usize, Option<Split>)>,
+    /// Files that belong to no class.
+    pub(crate) outside: Vec<String>,
+    /// Files that `labels.csv` names but that are not there, with their classes.
+    pub(crate) missing: Vec<(String, usize)>,
+}
+
+/// Files that operating systems leave behind.
+pub(crate) fn is_litter(path: &str) -> bool {
+    path.split('/').any(|part| {
+        part.starts_with('.') || ["__macosx", "thumbs.db", "desktop.ini"].contains(&part.to_ascii_lowercase().as_str())
+    })
+}
+
+fn split_word(word: &str) -> Option<Split> {
+    match word.to_ascii_lowercase().as_str() {
+        "train" | "training" => Some(Split::Train),
+        "validation" | "valid" | "val" => Some(Split::Validation),
+        "test" | "testing" => Some(Split::Test),
+        _ => None,
+    }
+}
+
+const WANTED: &str = "Put each class's images in a folder of its own (`fire/1.jpg`, `smoke/2.jpg`), if you like \
+                      under `train/`, `validation/` and `test/`, or add a `labels.csv` with the columns path,label";
+
+impl Listing {
+    /// Finds the classes.
+    pub(crate) fn resolve(&self) -> Result<Layout, DataError> {
+        let wrapper = self.wrapper();
+        let inside = |path: &str| path.strip_prefix(wrapper.as_str()).map(str::to_owned);
+        let layout = match &self.labels {
+            Some((path, bytes)) if inside(path).is_some_and(|p| !p.contains('/')) || !path.contains('/') => {
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                self.by_labels(folder, bytes)?
+            }
+            _ => self.by_folders(&wrapper)?,
+        };
+        match layout.classes.as_slice() {
+            [] => Err(DataError::InvalidLayout(format!("no class was found. {WANTED}"))),
+            [one] => Err(DataError::InvalidLayout(format!(
+                "there is only one class, `{one}`; there is nothing to tell it from. {WANTED}"
+            ))),
+            _ => Ok(layout),
+        }
+    }
+
+    /// The folder, with its `/`, that everything lies in, if it only wraps further folders.
+    fn wrapper(&self) -> String {
+        let mut wrapper = String::new();
+        loop {
+            let mut tops = BTreeSet::new();
+            let mut deeper = false;
+            let mut loose = false;
+            for (path, is_dir) in self.dirs.iter().map(|p| (p, true)).chain(self.files.iter().map(|p| (p, false))) {
+                let Some(rest) = path.strip_prefix(wrapper.as_str()) else { continue };
+                match rest.split_once('/') {
+                    None if is_dir => {
+                        tops.insert(rest);
+                    }
+                    None => loose |= crate::sniff::named_as_image(rest) || rest.eq_ignore_ascii_case(LABELS),
+                    Some((top, below)) => {
+                        tops.insert(top);
+                        deeper |= is_dir || below.contains('/') || below.eq_ignore_ascii_case(LABELS);
+                    }
+                }
+            }
+            match tops.first() {
+                Some(top) if tops.len() == 1 && deeper && !loose => wrapper = format!("{wrapper}{top}/"),
+                _ => return wrapper,
+            }
+        }
+    }
+
+    fn by_folders(&self, wrapper: &str) -> Result<Layout, DataError> {
+        let strip = |path: &String| path.strip_prefix(wrapper).map(str::to_owned);
+        let files: Vec<(String, &String)> = self.files.iter().filter_map(|path| Some((strip(path)?, path))).collect();
+        let folders: Vec<String> = self.dirs.iter().filter_map(strip).filter(|p| !p.is_empty()).collect();
+        let mut tops: BTreeSet<&str> = folders.iter().map(|p| p.split('/').next().unwrap_or(p)).collect();
+        tops.extend(files.iter().filter_map(|(p, _)| Some(p.split_once('/')?.0)));
+        let is_split = |top: &str| {
+            let below = |p: &str| p.strip_prefix(top).and_then(|r| r.strip_prefix('/')).map(str::to_owned);
+            split_word(top).is_some()
+                && (folders.iter().any(|p| below(p).is_some())
+                    || files.iter().any(|(p, _)| below(p).is_some_and(|r| r.contains('/'))))
+        };
+        let splits: BTreeSet<&str> = tops.iter().copied().filter(|top| is_split(top)).collect();
+        if !splits.is_empty() {
+            if let Some(other) = tops.iter().find(|top| !splits.contains(*top)) {
+                return Err(DataError::InvalidLayout(format!(
+                    "beside the folder `{}` there is `{other}`, which is neither train, validation nor test. {WANTED}",
+                    splits.first().copied().unwrap_or_default()
+                )));
+            }
+        }
+        let class_of = |path: &str, is_dir: bool| -> Option<(String, Option<Split>)> {
+            let mut parts = path.split('/');
+            let split = if splits.is_empty() { None } else { split_word(parts.next()?) };
+            let class = parts.next()?;
+            (is_dir || parts.next().is_some()).then(|| (class.to_owned(), split))
+        };
+        let mut classes = BTreeSet::new();
+        // A folder counts even when nothing lies in it: an empty class is a mistake worth telling.
+        classes.extend(folders.iter().filter_map(|p| Some(class_of(p, true)?.0)));
+        classes.extend(files.iter().filter_map(|(p, _)| Some(class_of(p, false)?.0)));
+        let mut layout = Layout { classes: classes.into_iter().collect(), ..Layout::default() };
+        let inside: HashSet<&String> = files.iter().map(|(_, original)| *original).collect();
+        layout.outside.extend(self.files.iter().filter(|p| !inside.contains(p)).cloned());
+        for (path, original) in &files {
+            let found = class_of(path, false);
+            match found.and_then(|(class, split)| Some((layout.classes.binary_search(&class).ok()?, split))) {
+                Some(place) => drop(layout.files.insert((*original).clone(), place)),
+                None => layout.outside.push((*original).clone()),
+            }
+        }
+        Ok(layout)
+    }
+
+    fn by_labels(&self, folder: &str, bytes: &[u8]) -> Result<Layout, DataError> {
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let first_line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+        // Spreadsheets of half of Europe write semicolons.
+        let delimiter = if first_line.contains(&b';') && !first_line.contains(&b',') { b';' } else { b',' };
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(bytes);
+        let wrong = |line: u64, what: String| DataError::InvalidLayout(format!("{LABELS}, line {line}: {what}"));
+        let headers = reader.headers().map_err(|error| wrong(1, error.to_string()))?.clone();
+        let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
+        let (Some(path_at), Some(label_at)) = (column("path"), column("label")) else {
+            return Err(wrong(1, "the columns must be path,label or path,label,split".to_owned()));
+        };
+        let split_at = column("split");
+        let mut rows: BTreeMap<String, (String, Option<Split>)> = BTreeMap::new();
+        for record in reader.records() {
+            let record =
+                record.map_err(|error| wrong(error.position().map_or(0, csv::Position::line), error.to_string()))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let field = |at: usize| record.get(at).unwrap_or_default();
+            let (path, label) = (field(path_at), field(label_at));
+            if path.is_empty() || label.is_empty() {
+                return Err(wrong(line, "path and label must not be empty".to_owned()));
+            }
+            let split =
+                match split_at.map_or("", field) {
+                    "" => None,
+                    word => Some(split_word(word).ok_or_else(|| {
+                        wrong(line, format!("the split `{word}` is none of train, validation and test"))
+                    })?),
+                };
+            let slashed = path.replace('\\', "/");
+            let parts: Vec<&str> = slashed.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+            if slashed.starts_with('/') || parts.contains(&"..") {
+                let why = format!("{LABELS}, line {line}, names a file outside the data");
+                return Err(DataError::UnsafePath { path: path.to_owned(), why });
+            }
+            let full = if folder.is_empty() { parts.join("/") } else { format!("{folder}/{}", parts.join("/")) };
+            let row = (label.to_owned(), split);
+            if let Some(before) = rows.insert(full, row.clone()).filter(|before| *before != row) {
+                return Err(wrong(line, format!("`{path}` was labelled `{}` before; label it once", before.0)));
+            }
+        }
+        let classes: BTreeSet<&String> = rows.values().map(|(label, _)| label).collect();
+        let mut layout = Layout { classes: classes.into_iter().cloned().collect(), ..Layout::default() };
+        let there: HashSet<&String> = self.files.iter().collect();
+        for (path, (label, split)) in &rows {
+            let Ok(class) = layout.classes.binary_search(label) else { continue };
+            if there.contains(path) {
+                layout.files.insert(path.clone(), (class, *split));
+            } else {
+                layout.missing.push((path.clone(), class));
+            }
+        }
+        let labels = if folder.is_empty() { LABELS.to_owned() } else { format!("{folder}/{LABELS}") };
+        let unlabelled = |path: &&String| !rows.contains_key(*path) && !path.eq_ignore_ascii_case(&labels);
+        layout.outside.extend(self.files.iter().filter(unlabelled).cloned());
+        Ok(layout)
+    }
+}

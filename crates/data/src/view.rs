@@ -1,0 +1,73 @@
+//! A task's part of a data set: its own classes, and which examples are of them.
+
+use crate::{DataError, Dataset, error::ShortClass};
+use kindling_spec::Split;
+
+/// The examples of a task. Each entry is (example, label): an index into the manifest's examples
+/// and one into `classes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The names the model answers with.
+    pub classes: Vec<String>,
+    /// What is trained on.
+    pub train: Vec<(usize, usize)>,
+    /// What the search chooses by.
+    pub validation: Vec<(usize, usize)>,
+    /// What the search never sees.
+    pub test: Vec<(usize, usize)>,
+}
+
+impl View {
+    /// Maps the data set's classes to the task's: each group is a new name and the classes it is
+    /// made of ([`kindling_spec::TaskSpec::groups`]). Examples of other classes are left out.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownClass`] when a class is not the data set's; [`DataError::InvalidLayout`]
+    /// when there are fewer than two groups or a class is in two of them;
+    /// [`DataError::TooFewExamples`] when a group has none on one of the sides.
+    pub fn new(dataset: &Dataset, groups: &[(String, Vec<String>)]) -> Result<Self, DataError> {
+        let manifest = dataset.manifest();
+        let mut label_of = vec![None; manifest.classes.len()];
+        if groups.len() < 2 {
+            return Err(DataError::InvalidLayout("a task tells at least two classes apart; name another".into()));
+        }
+        for (label, (_, members)) in groups.iter().enumerate() {
+            for member in members {
+                let Some(class) = manifest.classes.iter().position(|name| name == member) else {
+                    return Err(DataError::UnknownClass { class: member.clone(), classes: manifest.classes.clone() });
+                };
+                if label_of[class].replace(label).is_some() {
+                    return Err(DataError::InvalidLayout(format!(
+                        "the data set's class `{member}` is named twice; a class belongs to one group"
+                    )));
+                }
+            }
+        }
+        let classes = groups.iter().map(|(name, _)| name.clone()).collect();
+        let mut view = Self { classes, train: Vec::new(), validation: Vec::new(), test: Vec::new() };
+        for (index, example) in manifest.examples.iter().enumerate() {
+            let Some(label) = label_of.get(example.class).copied().flatten() else { continue };
+            match example.split {
+                Split::Train => view.train.push((index, label)),
+                Split::Validation => view.validation.push((index, label)),
+                Split::Test => view.test.push((index, label)),
+            }
+        }
+        view.check()?;
+        Ok(view)
+    }
+
+    /// Training needs every class; a measurement is only one if there is something to measure.
+    fn check(&self) -> Result<(), DataError> {
+        let mut short = Vec::new();
+        for (label, class) in self.classes.iter().enumerate() {
+            for (side, picks) in [("training", &self.train), ("validation", &self.validation), ("test", &self.test)] {
+                if !picks.iter().any(|(_, l)| *l == label) {
+                    let class = format!("{class} ({side})");
+                    short.push(ShortClass { class, count: 0, needed: 1, broken: 0, because: None });
+                }
+            }
+        }
+        if short.is_empty() { Ok(()) } else { Err(DataError::TooFewExamples(short)) }
+    }
+}
