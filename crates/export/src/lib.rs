@@ -1,1 +1,33 @@
+//! From a trained graph to files that run anywhere: one module per format in `formats`, each file
+//! re-run before it is offered, the model card, and the bundle that holds them all.
+//!
+//! Knows nothing of burn, of searching, of databases or of HTTP. It takes a [`Graph`](kindling_graph::Graph),
+//! its weights, and the answers the trained network gave on some images ([`Judge`]); it writes files
+//! whose own answers agree with those, or nothing.
 
+mod archive;
+mod bundle;
+mod card;
+mod card_markdown;
+mod error;
+pub mod formats;
+mod latency;
+mod machine;
+mod onnx_proto;
+mod preprocess;
+mod runtime;
+
+pub use archive::{bundle_zip, zip_files};
+pub use bundle::{BundleInput, FileInfo, Judge, write_bundle};
+pub use card::{
+    AuditSummary, CARD_VERSION, Card, CardData, CardLatency, CardMetrics, Check, ClassMetrics, Energy, HowTo,
+    MakingCost, ModelCost, ObjectiveValue, OWNERSHIP, SplitSummary, Versions, hash_of_hashes, how_to_check,
+};
+pub use error::ExportError;
+pub use latency::{LATENCY_METHOD, Latency, measure_latency};
+pub use machine::{EnergyMeter, cpu_name};
+pub use runtime::OnnxModel;
+
+/// The greatest difference of one probability between a written file and the trained network at
+/// which the file is still offered.
+pub const TOLERANCE: f32 = 1e-4;

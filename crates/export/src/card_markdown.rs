@@ -1,0 +1,174 @@
+//! The card for people.
+
+use crate::{Card, CardMetrics};
+use std::fmt::Write;
+
+impl Card {
+    /// The card as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_markdown(&mut text);
+        text
+    }
+
+    fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "# {}\n", plain(&self.task.name))?;
+        writeln!(out, "Tells apart: {}. Model `{}`, made {}.\n", list(&self.labels), self.model, self.created)?;
+        writeln!(out, "{}\n", self.ownership)?;
+        writeln!(out, "## How good it is\n")?;
+        metrics(out, "Test", "the search never saw these images", &self.test, &self.labels)?;
+        metrics(out, "Validation", "the search chose by these, so they flatter", &self.validation, &self.labels)?;
+        self.write_data(out)?;
+        self.write_costs(out)?;
+        self.write_checks(out)?;
+        writeln!(out, "## How it was made\n")?;
+        writeln!(out, "Kindling {}, burn {}, device {}, seed {}.", self.versions.kindling, self.versions.burn, self.device, self.seed)?;
+        writeln!(out, "Graph SHA-256 `{}`.\n\n```json\n{}\n```\n", self.graph_sha256, json(&self.genome))?;
+        writeln!(out, "The task:\n\n```json\n{}\n```", json(&self.task))
+    }
+
+    fn write_data(&self, out: &mut String) -> std::fmt::Result {
+        let data = &self.data;
+        writeln!(out, "## Data\n\nData set {}, content SHA-256 `{}`.\n", data.dataset, data.sha256)?;
+        writeln!(out, "| split | images | {} | SHA-256 of the sorted files' SHA-256 |", cells(&self.labels))?;
+        writeln!(out, "| --- | --: |{} --- |", " --: |".repeat(self.labels.len()))?;
+        for split in &data.splits {
+            let counts: Vec<String> = split.class_counts.iter().map(u64::to_string).collect();
+            writeln!(out, "| {} | {} | {} | `{}` |", split.split, split.examples, counts.join(" | "), split.sha256)?;
+        }
+        let audit = &data.audit;
+        writeln!(
+            out,
+            "\nAudit: {} broken files, {} groups of identical files, {} groups of near duplicates, {} groups with labels that disagree.",
+            audit.broken, audit.exact_duplicate_groups, audit.near_duplicate_groups, audit.label_conflicts
+        )?;
+        for warning in &audit.warnings {
+            writeln!(out, "- {}", plain(warning))?;
+        }
+        writeln!(out)
+    }
+
+    fn write_costs(&self, out: &mut String) -> std::fmt::Result {
+        let cost = &self.cost;
+        let [height, width] = cost.resolution;
+        writeln!(out, "## What it costs\n\n| to use | |\n| --- | --: |")?;
+        writeln!(out, "| parameters | {} |", thousands(cost.parameters))?;
+        writeln!(out, "| weights as deployed | {} bytes |", thousands(cost.weights_bytes))?;
+        writeln!(out, "| multiply-accumulates an image | {} |", thousands(cost.macs))?;
+        writeln!(out, "| peak of activations, planned | {} bytes |", thousands(cost.peak_ram_bytes))?;
+        writeln!(out, "| the network's own resolution | {height} x {width} |")?;
+        if let Some(latency) = &cost.latency {
+            writeln!(out, "| an image, median | {:.3} ms |\n| an image, 95th percentile | {:.3} ms |", latency.median_ms, latency.p95_ms)?;
+            writeln!(out, "\nTime on {}: {}; {} runs.\n", plain(&latency.cpu), latency.method, latency.runs)?;
+        } else {
+            writeln!(out, "\nTime was not measured.\n")?;
+        }
+        let making = &self.making;
+        writeln!(out, "| to make | |\n| --- | --: |\n| trials | {} |\n| epochs | {} |", thousands(making.trials), thousands(making.epochs))?;
+        writeln!(out, "| images shown | {} |\n| seconds | {:.1} |", thousands(making.images), making.seconds)?;
+        match making.energy.joules {
+            Some(joules) => writeln!(out, "| joules | {joules:.0} |\n\nEnergy: {}.\n", plain(&making.energy.note)),
+            None => writeln!(out, "| joules | not known |\n\nEnergy is not known: {}.\n", plain(&making.energy.note)),
+        }
+    }
+
+    fn write_checks(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "## Files\n\n| file | bytes | SHA-256 | what it is |\n| --- | --: | --- | --- |")?;
+        for file in &self.files {
+            writeln!(out, "| {} | {} | `{}` | {} |", file.name, thousands(file.bytes), file.sha256, plain(&file.about))?;
+        }
+        writeln!(out, "\nEach was run again before it was offered:\n")?;
+        writeln!(out, "| file | how | test images | greatest difference of a probability | allowed |\n| --- | --- | --: | --: | --: |")?;
+        for check in &self.checks {
+            let (how, images) = (plain(&check.how), check.images);
+            writeln!(out, "| {} | {how} | {images} | {:.1e} | {:.0e} |", check.file, check.max_difference, check.tolerance)?;
+        }
+        writeln!(out, "\n## How to check each figure again\n")?;
+        for how in &self.how_to_check {
+            writeln!(out, "{}:\n\n```sh\n{}\n```\n", capital(&how.figure), how.command)?;
+        }
+        Ok(())
+    }
+}
+
+fn metrics(out: &mut String, name: &str, about: &str, of: &CardMetrics, labels: &[String]) -> std::fmt::Result {
+    let [low, high] = of.accuracy_ci;
+    writeln!(out, "### {name}: {} images ({about})\n", of.examples)?;
+    writeln!(out, "| accuracy | 95% interval | balanced accuracy | F1 (macro) | log loss | {} |", of.objective.metric)?;
+    writeln!(out, "| --: | --: | --: | --: | --: | --: |")?;
+    writeln!(
+        out,
+        "| {:.4} | {low:.4} to {high:.4} | {:.4} | {:.4} | {:.4} | {:.4} |\n",
+        of.accuracy, of.balanced_accuracy, of.f1_macro, of.log_loss, of.objective.value
+    )?;
+    writeln!(out, "| class | precision | recall | F1 | images |\n| --- | --: | --: | --: | --: |")?;
+    for class in &of.per_class {
+        let [precision, recall, f1] = [class.precision, class.recall, class.f1].map(share);
+        writeln!(out, "| {} | {precision} | {recall} | {f1} | {} |", plain(&class.label), class.support)?;
+    }
+    writeln!(out, "\n| true class, answered as: | {} |\n| --- |{}", cells(labels), " --: |".repeat(labels.len()))?;
+    for (label, row) in labels.iter().zip(&of.confusion) {
+        let counts: Vec<String> = row.iter().map(u64::to_string).collect();
+        writeln!(out, "| {} | {} |", plain(label), counts.join(" | "))?;
+    }
+    writeln!(out)
+}
+
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+}
+
+fn cells(labels: &[String]) -> String {
+    labels.iter().map(|label| plain(label)).collect::<Vec<_>>().join(" | ")
+}
+
+fn list(labels: &[String]) -> String {
+    labels.iter().map(|label| plain(label)).collect::<Vec<_>>().join(", ")
+}
+
+/// Text that came from people, so that none of it is read as Markdown or breaks a table.
+fn plain(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '`' | '[' | ']' | '<' | '>' | '#' | '\\' | '!' => safe.extend(['\\', c]),
+            c if c.is_control() => safe.push(' '),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_s_words_cannot_break_a_table() {
+        assert_eq!(plain("a|b\nc `x` <b>"), "a\\|b c \\`x\\` \\<b\\>");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(thousands(12), "12");
+    }
+}

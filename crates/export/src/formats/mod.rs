@@ -1,0 +1,93 @@
+//! The formats a model is written in. To add one: a file here with its [`Format`], and its line in
+//! [`FORMATS`]; the tests loop over the registry.
+
+mod onnx;
+mod onnx_preprocess;
+mod safetensors;
+
+pub(crate) use onnx::network_only;
+pub use onnx::{INPUT, OPSET, OUTPUT};
+
+use crate::{Check, ExportError, Judge};
+use kindling_graph::{Graph, Weights, fold_batch_norm};
+use kindling_spec::ExportFormat;
+use std::path::Path;
+
+/// One file format, or a group of files that only serve together.
+///
+/// # Contract
+/// `write` gives the same bytes for the same source. `verify` reads the files back **from disk**, runs
+/// them, and fails with [`ExportError::Disagrees`] when an answer is further than
+/// [`TOLERANCE`](crate::TOLERANCE) from a judge's.
+pub trait Format: Sync {
+    /// Its word in a task's `exports`.
+    fn format(&self) -> ExportFormat;
+
+    /// The files.
+    ///
+    /// # Errors
+    /// [`ExportError::Unsupported`] when the format cannot express the graph.
+    fn write(&self, source: &Source<'_>) -> Result<Vec<Written>, ExportError>;
+
+    /// Re-runs the files of `write` that now lie in `dir`: one check a file that can be run.
+    ///
+    /// # Errors
+    /// [`ExportError::Disagrees`], [`ExportError::ReadBack`], or what reading and running them says.
+    fn verify(&self, dir: &Path, source: &Source<'_>, judges: &[Judge]) -> Result<Vec<Check>, ExportError>;
+}
+
+/// Every format written here, in the order the files are listed. `burnpack` is not among them: it
+/// needs burn, so the caller hands it in with its own check.
+pub static FORMATS: &[&dyn Format] = &[&onnx::Onnx, &safetensors::Safetensors];
+
+/// What all formats are written from.
+pub struct Source<'a> {
+    /// The graph as trained.
+    pub graph: &'a Graph,
+    /// Its weights, running statistics included.
+    pub weights: &'a Weights,
+    /// The graph as deployed: normalisation folded, nothing that only training needs.
+    pub folded: (Graph, Weights),
+    /// The classes' names in the order of the outputs.
+    pub labels: &'a [String],
+    /// The task's name, for the files' metadata.
+    pub task: &'a str,
+}
+
+impl<'a> Source<'a> {
+    /// Checks that the parts belong together and folds the graph.
+    ///
+    /// # Errors
+    /// [`ExportError::Graph`] or [`ExportError::Input`] saying which part does not fit.
+    pub fn new(
+        graph: &'a Graph,
+        weights: &'a Weights,
+        labels: &'a [String],
+        task: &'a str,
+    ) -> Result<Self, ExportError> {
+        graph.check_weights(weights)?;
+        let shape = graph.output_shape()?;
+        if labels.is_empty() || shape.as_slice() != [labels.len()] {
+            return Err(ExportError::Input(format!(
+                "there are {} labels and the network's output has the shape {shape:?}; they must be as many",
+                labels.len()
+            )));
+        }
+        if let Some((name, _)) = weights.iter().find(|(_, tensor)| tensor.data.iter().any(|v| !v.is_finite())) {
+            return Err(ExportError::Input(format!("the weight `{name}` holds numbers that are not finite")));
+        }
+        Ok(Self { graph, weights, folded: fold_batch_norm(graph, weights)?, labels, task })
+    }
+}
+
+/// One file, not yet on disk.
+pub struct Written {
+    /// Its name in the bundle.
+    pub name: &'static str,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// As in HTTP's Content-Type.
+    pub media_type: &'static str,
+    /// What it is, for people.
+    pub about: &'static str,
+}

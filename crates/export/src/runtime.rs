@@ -1,0 +1,187 @@
+//! Runs `model.onnx` with tract: for `predict`, and as the judge of what was written.
+
+use crate::formats::{INPUT, OUTPUT};
+use crate::onnx_proto::{Dimension, GraphProto, ModelProto, ValueInfoProto, data_type};
+use crate::{ExportError, preprocess::check_image};
+use prost::Message;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use tract_onnx::prelude::{
+    Datum, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractResult,
+    TypedRunnableModel, tvec,
+};
+
+/// The greatest file read; the networks made here are a thousand times smaller.
+const MAX_BYTES: usize = 256 << 20;
+/// Plans kept: one an image size, the least recently used goes first.
+const MAX_PLANS: usize = 8;
+/// The operators that are written here and thus run here. Others are refused before tract sees them.
+const OPERATORS: &[&str] = &[
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Conv", "Div", "Flatten", "Gather", "Gemm",
+    "GlobalAveragePool", "HardSwish", "Identity", "MatMul", "Max", "MaxPool", "Mul", "Range", "ReduceSum", "Relu",
+    "Reshape", "Shape", "Sigmoid", "Softmax", "Sub", "Transpose",
+];
+
+type Plan = Arc<TypedRunnableModel>;
+
+/// A `model.onnx` made here, ready to answer. Shared freely between threads.
+pub struct OnnxModel {
+    labels: Vec<String>,
+    metadata: Vec<(String, String)>,
+    model: InferenceModel,
+    plans: Mutex<VecDeque<([usize; 3], Plan)>>,
+}
+
+impl std::fmt::Debug for OnnxModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxModel").field("labels", &self.labels).finish_non_exhaustive()
+    }
+}
+
+impl OnnxModel {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ExportError::Model`] if it is too large, not ONNX, or not one made here: the input, the output,
+    /// the labels and the operators are checked before anything runs.
+    pub fn load(bytes: &[u8]) -> Result<Self, ExportError> {
+        if bytes.len() > MAX_BYTES {
+            let what = format!("{} bytes are more than the {MAX_BYTES} that are read", bytes.len());
+            return Err(ExportError::Model(what));
+        }
+        let proto = ModelProto::decode(bytes)
+            .map_err(|error| ExportError::Model(format!("it is not an ONNX file, or it is cut short ({error})")))?;
+        let graph = proto.graph.as_ref().ok_or_else(|| ExportError::Model("it holds no graph; is it ONNX?".into()))?;
+        check_operators(graph)?;
+        let labels = read_labels(&proto, graph)?;
+        let failed = |error| ExportError::runtime("model.onnx", error);
+        let model = tract_onnx::onnx().model_for_read(&mut &bytes[..]).map_err(failed)?;
+        let metadata = proto.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
+        Ok(Self { labels, metadata, model, plans: Mutex::default() })
+    }
+
+    /// The classes' names in the order of the probabilities.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// An entry of the file's metadata: `labels` (a JSON array), `task`, `graph_sha256`, `kindling_version`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The probability of each label for one image: `rgb` is `height * width * 3` bytes, rows from the
+    /// top, red, green, blue.
+    ///
+    /// The first image of a size takes longer, a plan being made for it; the last few plans are kept.
+    ///
+    /// # Errors
+    /// [`ExportError::Image`] if the bytes are not such an image; [`ExportError::Runtime`] if tract fails.
+    pub fn predict(&self, rgb: &[u8], width: u32, height: u32) -> Result<Vec<f32>, ExportError> {
+        let (width, height) = (width as usize, height as usize);
+        check_image(rgb, width, height)?;
+        self.run(rgb, [1, height, width])
+    }
+
+    /// [`predict`](Self::predict) for several images of one size, one after another in `rgb`.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn predict_batch(&self, rgb: &[u8], images: usize, width: u32, height: u32) -> Result<Vec<Vec<f32>>, ExportError> {
+        let (width, height) = (width as usize, height as usize);
+        if images == 0 || !rgb.len().is_multiple_of(images) {
+            return Err(ExportError::Image(format!("{} bytes are not {images} images", rgb.len())));
+        }
+        check_image(rgb.get(..rgb.len() / images).unwrap_or_default(), width, height)?;
+        let answers = self.run(rgb, [images, height, width])?;
+        Ok(answers.chunks_exact(self.labels.len()).map(<[f32]>::to_vec).collect())
+    }
+
+    fn run(&self, rgb: &[u8], size: [usize; 3]) -> Result<Vec<f32>, ExportError> {
+        let [images, height, width] = size;
+        let answer = || -> TractResult<Vec<f32>> {
+            let plan = self.plan(size)?;
+            let input = Tensor::from_shape::<u8>(&[images, height, width, 3], rgb)?;
+            let outputs = plan.run(tvec!(input.into_tvalue()))?;
+            numbers(&outputs)
+        };
+        let answer = answer().map_err(|error| ExportError::runtime("model.onnx", error))?;
+        if answer.len() != images * self.labels.len() {
+            let reason = format!("it gave {} numbers for {images} images of {} labels", answer.len(), self.labels.len());
+            return Err(ExportError::runtime("model.onnx", reason));
+        }
+        Ok(answer)
+    }
+
+    /// The plan for this size. Two threads that miss at once both make one; that wastes a little and
+    /// blocks nobody.
+    fn plan(&self, size: [usize; 3]) -> TractResult<Plan> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = plans.iter().position(|(key, _)| *key == size)
+            && let Some((key, plan)) = plans.remove(place)
+        {
+            plans.push_front((key, Arc::clone(&plan)));
+            return Ok(plan);
+        }
+        drop(plans);
+        let [images, height, width] = size;
+        let fact = InferenceFact::dt_shape(u8::datum_type(), [images, height, width, 3]);
+        let plan = self.model.clone().with_input_fact(0, fact)?.into_optimized()?.into_runnable()?;
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.push_front((size, Arc::clone(&plan)));
+        plans.truncate(MAX_PLANS);
+        Ok(plan)
+    }
+}
+
+/// The numbers of the first output.
+pub(crate) fn numbers(outputs: &[tract_onnx::prelude::TValue]) -> TractResult<Vec<f32>> {
+    let Some(output) = outputs.first() else { return Ok(Vec::new()) };
+    Ok(output.to_plain_array_view::<f32>()?.iter().copied().collect())
+}
+
+fn check_operators(graph: &GraphProto) -> Result<(), ExportError> {
+    for node in &graph.node {
+        if !node.domain.is_empty() || !OPERATORS.contains(&node.op_type.as_str()) {
+            let name: String = node.op_type.chars().take(60).collect();
+            return Err(ExportError::Model(format!("it has the operator `{name}`, which Kindling does not write")));
+        }
+    }
+    if graph.initializer.iter().any(|tensor| tensor.data_location != 0) {
+        return Err(ExportError::Model("its weights lie in another file".into()));
+    }
+    Ok(())
+}
+
+/// Checks what goes in and comes out; gives the labels.
+fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<Vec<String>, ExportError> {
+    let foreign = |what: &str| ExportError::Model(format!("{what}; only `model.onnx` files made by Kindling are run here"));
+    let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else {
+        return Err(foreign("it does not have one input and one output"));
+    };
+    let (kind, dims) = shape(input);
+    if input.name != INPUT || kind != data_type::UINT8 || !matches!(dims.as_slice(), [_, _, _, Some(3)]) {
+        return Err(foreign("its input is not `image`, uint8 [N, H, W, 3]"));
+    }
+    let entry = proto.metadata_props.iter().find(|entry| entry.key == "labels");
+    let entry = entry.ok_or_else(|| foreign("its metadata has no `labels`"))?;
+    let labels: Vec<String> =
+        serde_json::from_str(&entry.value).map_err(|_| foreign("its `labels` are not a JSON array of words"))?;
+    let (kind, dims) = shape(output);
+    let classes = Some(labels.len() as i64);
+    if labels.is_empty() || output.name != OUTPUT || kind != data_type::FLOAT || !matches!(dims.as_slice(), [_, n] if *n == classes)
+    {
+        return Err(foreign("its output is not `probabilities`, float [N, labels]"));
+    }
+    Ok(labels)
+}
+
+/// Type and dimensions, those that are not fixed as `None`.
+fn shape(info: &ValueInfoProto) -> (i32, Vec<Option<i64>>) {
+    let Some(tensor) = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref()) else { return (0, Vec::new()) };
+    let dims = tensor.shape.iter().flat_map(|shape| &shape.dim).map(|dim| match dim.value {
+        Some(Dimension::Value(length)) => Some(length),
+        _ => None,
+    });
+    (tensor.elem_type, dims.collect())
+}
