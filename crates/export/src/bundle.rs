@@ -177,8 +177,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn pretty<T: Serialize + ?Sized>(name: &str, value: &T) -> Result<Vec<u8>, ExportError> {
-    let mut text =
-        serde_json::to_vec_pretty(value).map_err(|error| ExportError::Input(format!("{name}: {error}")))?;
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| ExportError::Input(format!("{name}: {error}")))?;
     text.push(b'\n');
     Ok(text)
 }

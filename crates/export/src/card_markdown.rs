@@ -23,7 +23,11 @@ impl Card {
         self.write_costs(out)?;
         self.write_checks(out)?;
         writeln!(out, "## How it was made\n")?;
-        writeln!(out, "Kindling {}, burn {}, device {}, seed {}.", self.versions.kindling, self.versions.burn, self.device, self.seed)?;
+        writeln!(
+            out,
+            "Kindling {}, burn {}, device {}, seed {}.",
+            self.versions.kindling, self.versions.burn, self.device, self.seed
+        )?;
         writeln!(out, "Graph SHA-256 `{}`.\n\n```json\n{}\n```\n", self.graph_sha256, json(&self.genome))?;
         writeln!(out, "The task:\n\n```json\n{}\n```", json(&self.task))
     }
@@ -59,13 +63,22 @@ impl Card {
         writeln!(out, "| peak of activations, planned | {} bytes |", thousands(cost.peak_ram_bytes))?;
         writeln!(out, "| the network's own resolution | {height} x {width} |")?;
         if let Some(latency) = &cost.latency {
-            writeln!(out, "| an image, median | {:.3} ms |\n| an image, 95th percentile | {:.3} ms |", latency.median_ms, latency.p95_ms)?;
+            writeln!(
+                out,
+                "| an image, median | {:.3} ms |\n| an image, 95th percentile | {:.3} ms |",
+                latency.median_ms, latency.p95_ms
+            )?;
             writeln!(out, "\nTime on {}: {}; {} runs.\n", plain(&latency.cpu), latency.method, latency.runs)?;
         } else {
             writeln!(out, "\nTime was not measured.\n")?;
         }
         let making = &self.making;
-        writeln!(out, "| to make | |\n| --- | --: |\n| trials | {} |\n| epochs | {} |", thousands(making.trials), thousands(making.epochs))?;
+        writeln!(
+            out,
+            "| to make | |\n| --- | --: |\n| trials | {} |\n| epochs | {} |",
+            thousands(making.trials),
+            thousands(making.epochs)
+        )?;
         writeln!(out, "| images shown | {} |\n| seconds | {:.1} |", thousands(making.images), making.seconds)?;
         match making.energy.joules {
             Some(joules) => writeln!(out, "| joules | {joules:.0} |\n\nEnergy: {}.\n", plain(&making.energy.note)),
@@ -76,13 +89,27 @@ impl Card {
     fn write_checks(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "## Files\n\n| file | bytes | SHA-256 | what it is |\n| --- | --: | --- | --- |")?;
         for file in &self.files {
-            writeln!(out, "| {} | {} | `{}` | {} |", file.name, thousands(file.bytes), file.sha256, plain(&file.about))?;
+            writeln!(
+                out,
+                "| {} | {} | `{}` | {} |",
+                file.name,
+                thousands(file.bytes),
+                file.sha256,
+                plain(&file.about)
+            )?;
         }
         writeln!(out, "\nEach was run again before it was offered:\n")?;
-        writeln!(out, "| file | how | test images | greatest difference of a probability | allowed |\n| --- | --- | --: | --: | --: |")?;
+        writeln!(
+            out,
+            "| file | how | test images | greatest difference of a probability | allowed |\n| --- | --- | --: | --: | --: |"
+        )?;
         for check in &self.checks {
             let (how, images) = (plain(&check.how), check.images);
-            writeln!(out, "| {} | {how} | {images} | {:.1e} | {:.0e} |", check.file, check.max_difference, check.tolerance)?;
+            writeln!(
+                out,
+                "| {} | {how} | {images} | {:.1e} | {:.0e} |",
+                check.file, check.max_difference, check.tolerance
+            )?;
         }
         writeln!(out, "\n## How to check each figure again\n")?;
         for how in &self.how_to_check {

@@ -21,7 +21,9 @@ pub enum ExportError {
         what: String,
     },
     /// A written file, run again, does not answer as the trained network did.
-    #[error("{file} answers {difference:e} away from the trained network on {image} (at most {tolerance:e} is allowed); nothing was kept")]
+    #[error(
+        "{file} answers {difference:e} away from the trained network on {image} (at most {tolerance:e} is allowed); nothing was kept"
+    )]
     Disagrees {
         /// The file's name.
         file: String,

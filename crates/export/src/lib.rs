@@ -21,7 +21,7 @@ pub use archive::{bundle_zip, zip_files};
 pub use bundle::{BundleInput, FileInfo, Judge, write_bundle};
 pub use card::{
     AuditSummary, CARD_VERSION, Card, CardData, CardLatency, CardMetrics, Check, ClassMetrics, Energy, HowTo,
-    MakingCost, ModelCost, ObjectiveValue, OWNERSHIP, SplitSummary, Versions, hash_of_hashes, how_to_check,
+    MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, SplitSummary, Versions, hash_of_hashes, how_to_check,
 };
 pub use error::ExportError;
 pub use latency::{LATENCY_METHOD, Latency, measure_latency};

@@ -71,7 +71,8 @@ impl EnergyMeter {
         for zone in &mut self.zones {
             match number(&zone.counter) {
                 Ok(now) => {
-                    let step = if now >= zone.last { now - zone.last } else { zone.range.saturating_sub(zone.last) + now };
+                    let step =
+                        if now >= zone.last { now - zone.last } else { zone.range.saturating_sub(zone.last) + now };
                     (self.microjoules, zone.last) = (self.microjoules.saturating_add(step), now);
                 }
                 Err(error) => self.reason = Some(format!("{} cannot be read: {error}", zone.counter.display())),

@@ -78,7 +78,10 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f32 {
     if left.len() != right.len() {
         return f32::NAN;
     }
-    left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d.is_nan() || m.is_nan() { f32::NAN } else { m.max(d) })
+    left.iter()
+        .zip(right)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |m, d| if d.is_nan() || m.is_nan() { f32::NAN } else { m.max(d) })
 }
 
 #[cfg(test)]

@@ -17,9 +17,33 @@ const MAX_BYTES: usize = 256 << 20;
 const MAX_PLANS: usize = 8;
 /// The operators that are written here and thus run here. Others are refused before tract sees them.
 const OPERATORS: &[&str] = &[
-    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Conv", "Div", "Flatten", "Gather", "Gemm",
-    "GlobalAveragePool", "HardSwish", "Identity", "MatMul", "Max", "MaxPool", "Mul", "Range", "ReduceSum", "Relu",
-    "Reshape", "Shape", "Sigmoid", "Softmax", "Sub", "Transpose",
+    "Abs",
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
+    "Conv",
+    "Div",
+    "Flatten",
+    "Gather",
+    "Gemm",
+    "GlobalAveragePool",
+    "HardSwish",
+    "Identity",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Mul",
+    "Range",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Shape",
+    "Sigmoid",
+    "Softmax",
+    "Sub",
+    "Transpose",
 ];
 
 type Plan = Arc<TypedRunnableModel>;
@@ -87,7 +111,13 @@ impl OnnxModel {
     ///
     /// # Errors
     /// As [`predict`](Self::predict).
-    pub fn predict_batch(&self, rgb: &[u8], images: usize, width: u32, height: u32) -> Result<Vec<Vec<f32>>, ExportError> {
+    pub fn predict_batch(
+        &self,
+        rgb: &[u8],
+        images: usize,
+        width: u32,
+        height: u32,
+    ) -> Result<Vec<Vec<f32>>, ExportError> {
         let (width, height) = (width as usize, height as usize);
         if images == 0 || !rgb.len().is_multiple_of(images) {
             return Err(ExportError::Image(format!("{} bytes are not {images} images", rgb.len())));
@@ -107,7 +137,8 @@ impl OnnxModel {
         };
         let answer = answer().map_err(|error| ExportError::runtime("model.onnx", error))?;
         if answer.len() != images * self.labels.len() {
-            let reason = format!("it gave {} numbers for {images} images of {} labels", answer.len(), self.labels.len());
+            let reason =
+                format!("it gave {} numbers for {images} images of {} labels", answer.len(), self.labels.len());
             return Err(ExportError::runtime("model.onnx", reason));
         }
         Ok(answer)
@@ -155,7 +186,8 @@ fn check_operators(graph: &GraphProto) -> Result<(), ExportError> {
 
 /// Checks what goes in and comes out; gives the labels.
 fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<Vec<String>, ExportError> {
-    let foreign = |what: &str| ExportError::Model(format!("{what}; only `model.onnx` files made by Kindling are run here"));
+    let foreign =
+        |what: &str| ExportError::Model(format!("{what}; only `model.onnx` files made by Kindling are run here"));
     let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else {
         return Err(foreign("it does not have one input and one output"));
     };
@@ -169,7 +201,10 @@ fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<Vec<String>, Ex
         serde_json::from_str(&entry.value).map_err(|_| foreign("its `labels` are not a JSON array of words"))?;
     let (kind, dims) = shape(output);
     let classes = Some(labels.len() as i64);
-    if labels.is_empty() || output.name != OUTPUT || kind != data_type::FLOAT || !matches!(dims.as_slice(), [_, n] if *n == classes)
+    if labels.is_empty()
+        || output.name != OUTPUT
+        || kind != data_type::FLOAT
+        || !matches!(dims.as_slice(), [_, n] if *n == classes)
     {
         return Err(foreign("its output is not `probabilities`, float [N, labels]"));
     }

@@ -75,7 +75,8 @@ fn write(source: &Source<'_>) -> Result<ModelProto, ExportError> {
     let sizes = [Dimension::Param("N".into()), Dimension::Param("H".into()), Dimension::Param("W".into())];
     let dims = sizes.into_iter().chain([Dimension::Value(3)]).collect();
     let mut input = value(INPUT, data_type::UINT8, dims);
-    input.doc_string = "Pixels of N images, rows from the top, red, green, blue, 0 to 255; any height and width.".into();
+    input.doc_string =
+        "Pixels of N images, rows from the top, red, green, blue, 0 to 255; any height and width.".into();
     let classes = vec![Dimension::Param("N".into()), Dimension::Value(source.labels.len() as i64)];
     let mut output = value(OUTPUT, data_type::FLOAT, classes);
     output.doc_string = "One row an image: the probability of each label of the metadata, in order.".into();
@@ -87,7 +88,8 @@ fn write(source: &Source<'_>) -> Result<ModelProto, ExportError> {
         ("kindling_version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     let mut model = writer.model(input, output);
-    model.doc_string = format!("Tells apart: {}. Made by Kindling for the task \"{}\".", source.labels.join(", "), source.task);
+    model.doc_string =
+        format!("Tells apart: {}. Made by Kindling for the task \"{}\".", source.labels.join(", "), source.task);
     model.metadata_props =
         metadata.into_iter().map(|(key, value)| StringStringEntryProto { key: key.into(), value }).collect();
     Ok(model)
@@ -99,9 +101,7 @@ pub(crate) fn network_only(graph: &Graph, weights: &Weights) -> Result<Vec<u8>, 
     let mut writer = Writer::default();
     let end = network(&mut writer, graph, weights, INPUT)?;
     writer.node_to("network/output", "Identity", &[&end], OUTPUT);
-    let dims = |shape: Vec<usize>| {
-        [1].into_iter().chain(shape).map(|d| Dimension::Value(d as i64)).collect::<Vec<_>>()
-    };
+    let dims = |shape: Vec<usize>| [1].into_iter().chain(shape).map(|d| Dimension::Value(d as i64)).collect::<Vec<_>>();
     let input = value(INPUT, data_type::FLOAT, dims(graph.input.shape()));
     let output = value(OUTPUT, data_type::FLOAT, dims(graph.output_shape()?));
     Ok(writer.model(input, output).encode_to_vec())
@@ -115,7 +115,8 @@ fn ends_in_softmax(graph: &Graph) -> bool {
 /// gives the name of the output.
 fn network(writer: &mut Writer, graph: &Graph, weights: &Weights, input: &str) -> Result<String, ExportError> {
     for spec in graph.params()? {
-        let tensor = weights.get(&spec.name).ok_or_else(|| ExportError::Input(format!("`{}` is missing", spec.name)))?;
+        let tensor =
+            weights.get(&spec.name).ok_or_else(|| ExportError::Input(format!("`{}` is missing", spec.name)))?;
         writer.floats(&spec.name, &tensor.shape, &tensor.data);
     }
     let mut names: Vec<String> = Vec::with_capacity(graph.nodes.len());
@@ -222,7 +223,13 @@ impl Writer {
     }
 
     /// A node with whole-number attributes.
-    pub(super) fn node_ints(&mut self, name: &str, op_type: &str, inputs: &[&str], with: &[(&str, Ints<'_>)]) -> String {
+    pub(super) fn node_ints(
+        &mut self,
+        name: &str,
+        op_type: &str,
+        inputs: &[&str],
+        with: &[(&str, Ints<'_>)],
+    ) -> String {
         let attributes = with.iter().map(|(name, value)| match value {
             Ints::One(i) => int(name, *i),
             Ints::List(list) => AttributeProto {

@@ -1,0 +1,194 @@
+//! Graphs that use every operator, images, and a bundle's input.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use kindling_export::*;
+use kindling_graph::*;
+use kindling_spec::{Genome, Metric, Split, TaskSpec};
+
+/// Every operator but Softmax, odd kernels, strides, pads, groups, and a BatchNormalization that cannot be folded.
+pub(crate) fn everything() -> Graph {
+    let mut net = GraphBuilder::new(InputSpec::rgb(24));
+    let bare = net.batch_norm("first_bn", net.input());
+    let conv = Op::Conv { out_channels: 8, kernel: [3, 5], strides: [2, 1], pads: [1, 2, 0, 1], group: 1, bias: true };
+    let x = net.push("stem", conv, &[bare]);
+    let x = net.batch_norm("stem_bn", x);
+    let x = net.hard_swish("stem_act", x);
+    let pool = Op::MaxPool { kernel: [3, 3], strides: [1, 1], pads: [1, 1, 1, 1] };
+    let pooled = net.push("pool", pool, &[x]);
+    let left = net.depthwise("dw", pooled, 3, 1);
+    let left = net.batch_norm("dw_bn", left);
+    let left = net.relu6("dw_act", left);
+    let left = net.conv("pw", left, 8, 1, 1);
+    let sum = net.add("sum", left, x);
+    let average = Op::AveragePool { kernel: [2, 3], strides: [2, 2], pads: [0, 1, 1, 0] };
+    let x = net.push("average", average, &[sum]);
+    let x = net.grouped_conv("grouped", x, 6, 3, 1, 2);
+    let x = net.sigmoid("gate", x);
+    let x = net.conv("last", x, 12, 3, 2);
+    let x = net.relu("last_act", x);
+    let x = net.global_average_pool("gap", x);
+    let x = net.flatten("flat", x);
+    let x = net.dropout("drop", x, 0.2);
+    let x = net.gemm("hidden", x, 7);
+    let x = net.push("head", Op::Gemm { out_features: 3, bias: false }, &[x]);
+    net.finish(x).unwrap()
+}
+
+/// A graph that gives probabilities itself, flattening a map that is more than one pixel.
+pub(crate) fn with_softmax() -> Graph {
+    let mut net =
+        GraphBuilder::new(InputSpec { mean: vec![0.5, 0.4, 0.3], std: vec![0.25, 0.2, 0.3], ..InputSpec::rgb(32) });
+    let x = net.conv("c", net.input(), 4, 3, 2);
+    let x = net.relu("r", x);
+    let x = net.max_pool("m", x, 4, 4);
+    let x = net.flatten("f", x);
+    let x = net.gemm("g", x, 3);
+    let x = net.softmax("s", x);
+    net.finish(x).unwrap()
+}
+
+pub(crate) fn graphs() -> Vec<(&'static str, Graph)> {
+    vec![("everything", everything()), ("with_softmax", with_softmax())]
+}
+
+pub(crate) fn labels() -> Vec<String> {
+    ["fire", "smoke", "neither"].map(str::to_owned).to_vec()
+}
+
+/// A picture with edges and slopes, the same for a seed.
+pub(crate) fn picture(width: u32, height: u32, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut rgb = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let noise = (state % 60) as u32;
+            let edge = if (x * 3 / width.max(1) + y * 2 / height.max(1)).is_multiple_of(2) { 120 } else { 20 };
+            rgb.extend([
+                (edge + noise) as u8,
+                ((x * 200 / width) + noise / 2) as u8,
+                ((y * 190 / height) + noise) as u8,
+            ]);
+        }
+    }
+    rgb
+}
+
+/// The reference: the plain triangle filter, written over again in the test, then graph's executor.
+pub(crate) fn answer(graph: &Graph, weights: &Weights, rgb: &[u8], width: u32, height: u32) -> Vec<f32> {
+    let spec = &graph.input;
+    let axis = |input: usize, output: usize| -> Vec<Vec<f64>> {
+        let scale = input as f64 / output as f64;
+        let support = scale.max(1.0);
+        (0..output)
+            .map(|o| {
+                let centre = (o as f64 + 0.5) * scale;
+                let row: Vec<f64> =
+                    (0..input).map(|i| (1.0 - ((i as f64 + 0.5 - centre) / support).abs()).max(0.0)).collect();
+                let sum: f64 = row.iter().sum();
+                row.iter().map(|w| w / sum).collect()
+            })
+            .collect()
+    };
+    let (w, h) = (width as usize, height as usize);
+    let (rows, columns) = (axis(h, spec.height), axis(w, spec.width));
+    let mut data = Vec::new();
+    for c in 0..3 {
+        for row in &rows {
+            let line: Vec<f64> =
+                (0..w).map(|x| (0..h).map(|y| row[y] * f64::from(rgb[(y * w + x) * 3 + c])).sum()).collect();
+            for column in &columns {
+                let value: f64 = column.iter().zip(&line).map(|(a, b)| a * b).sum();
+                data.push(((value / 255.0 - f64::from(spec.mean[c])) / f64::from(spec.std[c])) as f32);
+            }
+        }
+    }
+    let input = Tensor::new(vec![1, 3, spec.height, spec.width], data).unwrap();
+    let output = execute(graph, weights, &input).unwrap().data;
+    if matches!(graph.nodes[graph.output].op, Op::Softmax) {
+        return output;
+    }
+    let greatest = output.iter().copied().fold(f32::MIN, f32::max);
+    let powers: Vec<f32> = output.iter().map(|v| (v - greatest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+pub(crate) fn judges(graph: &Graph, weights: &Weights) -> Vec<Judge> {
+    let sizes = [(24, 24), (32, 32), (100, 61), (7, 40), (1, 1), (211, 180)];
+    let judge = |(i, (width, height)): (usize, (u32, u32))| {
+        let rgb = picture(width, height, i as u64);
+        let probabilities = answer(graph, weights, &rgb, width, height);
+        Judge { name: format!("test/{i}.png"), width, height, rgb, probabilities }
+    };
+    sizes.into_iter().enumerate().map(judge).collect()
+}
+
+pub(crate) fn weights(graph: &Graph) -> Weights {
+    random_weights_with(graph, 3, Statistics::Random).unwrap()
+}
+
+pub(crate) fn card(graph: &Graph) -> Card {
+    let task = serde_json::json!({"version": 1, "name": "fire | smoke", "kind": "image-classification", "budget": {"trials": 1}});
+    let metrics = CardMetrics {
+        examples: 10,
+        accuracy: 0.9,
+        accuracy_ci: [0.596, 0.982],
+        balanced_accuracy: 0.9,
+        f1_macro: 0.89,
+        log_loss: 0.3,
+        objective: ObjectiveValue { metric: Metric::Accuracy, value: 0.9 },
+        per_class: labels()
+            .into_iter()
+            .map(|label| ClassMetrics { label, precision: Some(0.9), recall: None, f1: Some(0.9), support: 3 })
+            .collect(),
+        confusion: vec![vec![3, 0, 0], vec![0, 3, 1], vec![0, 0, 3]],
+    };
+    let cost = graph.cost().unwrap();
+    Card {
+        version: CARD_VERSION,
+        model: "model_0".into(),
+        created: "2026-01-01T00:00:00Z".into(),
+        task: TaskSpec::from_json(&task).unwrap(),
+        labels: labels(),
+        data: CardData {
+            dataset: "local".into(),
+            sha256: "00".into(),
+            splits: vec![SplitSummary {
+                split: Split::Test,
+                examples: 10,
+                class_counts: vec![3, 4, 3],
+                sha256: hash_of_hashes(["b", "a"]),
+            }],
+            audit: AuditSummary { warnings: vec!["few <images>".into()], ..AuditSummary::default() },
+        },
+        validation: metrics.clone(),
+        test: metrics,
+        cost: ModelCost {
+            parameters: cost.parameters,
+            weights_bytes: cost.weights_bytes,
+            macs: cost.macs,
+            peak_ram_bytes: cost.peak_ram_bytes,
+            resolution: [24, 24],
+            latency: Some(Latency { median_ms: 1.0, p95_ms: 2.0, runs: 3 }.into()),
+        },
+        making: MakingCost {
+            trials: 1,
+            epochs: 2,
+            images: 3,
+            seconds: 4.0,
+            energy: Energy { joules: None, note: "no counter".into() },
+        },
+        genome: Genome { family: "plain".into(), params: Default::default() },
+        graph_sha256: graph.hash(),
+        seed: 0,
+        device: "flex".into(),
+        versions: Versions { kindling: "0.1.0".into(), burn: "0.22.1".into() },
+        ownership: OWNERSHIP.into(),
+        checks: vec![],
+        files: vec![],
+        how_to_check: vec![],
+    }
+}
