@@ -1,7 +1,7 @@
 //! How long a network takes. Weights do not change it, so it can be measured before training.
 
 use crate::{ExportError, formats::network_only};
-use kindling_graph::{Graph, Tensor, Weights, fold_batch_norm};
+use kindling_graph::{Graph, Weights, fold_batch_norm, random_weights};
 use std::time::{Duration, Instant};
 use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, multithread, tvec};
 
@@ -30,17 +30,17 @@ pub struct Latency {
 }
 
 /// Measures the folded network with tract: one image, one thread, float `[1, C, H, W]` in, no resize.
-/// Without weights, small arbitrary ones are used. Takes at most about 0.3 s for the networks made here.
+/// Without weights, those before training are used. Takes at most about 0.3 s for the networks made here.
 ///
 /// # Errors
 /// [`ExportError::Graph`] if graph or weights are not valid, [`ExportError::Runtime`] if tract fails.
 pub fn measure_latency(graph: &Graph, weights: Option<&Weights>) -> Result<Latency, ExportError> {
-    let arbitrary;
+    let random;
     let weights = match weights {
         Some(weights) => weights,
         None => {
-            arbitrary = arbitrary_weights(graph)?;
-            &arbitrary
+            random = random_weights(graph, 0)?;
+            &random
         }
     };
     graph.check_weights(weights)?;
@@ -85,23 +85,4 @@ fn arbitrary(seed: u64) -> impl Iterator<Item = f32> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 23) as f32 - 1.0
     })
-}
-
-/// Weights that keep values of ordinary size through the layers (scaled by the root of the fan-in, as
-/// He et al. 2015), so that no run is slowed by infinities or denormals.
-fn arbitrary_weights(graph: &Graph) -> Result<Weights, ExportError> {
-    let mut weights = Weights::new();
-    for (seed, spec) in graph.params()?.into_iter().enumerate() {
-        let fan_in = spec.shape.iter().skip(1).product::<usize>().max(1);
-        let count = spec.shape.iter().product();
-        let positive = spec.name.ends_with(".var") || spec.name.ends_with(".scale");
-        let numbers = arbitrary(seed as u64).take(count);
-        let data = match spec.shape.len() {
-            1 if positive => vec![1.0; count],
-            1 => numbers.map(|v| 0.1 * v).collect(),
-            _ => numbers.map(|v| v * (6.0 / fan_in as f32).sqrt()).collect(),
-        };
-        weights.insert(spec.name, Tensor::new(spec.shape, data)?);
-    }
-    Ok(weights)
 }

@@ -104,3 +104,21 @@ fn write_files_for_onnxruntime() {
         std::fs::write(dir.join(format!("{name}.json")), serde_json::to_vec(&cases).unwrap()).unwrap();
     }
 }
+
+/// Prints how long tract takes for a new image size and for one known; figures, not a check.
+#[test]
+#[ignore = "prints times of this machine"]
+fn print_times() {
+    for (name, graph) in graphs() {
+        let model = OnnxModel::load(&onnx(&graph, &weights(&graph))).unwrap();
+        for (width, height) in [(24, 24), (640, 480), (1920, 1080)] {
+            let rgb = picture(width, height, 0);
+            let start = std::time::Instant::now();
+            model.predict(&rgb, width, height).unwrap();
+            let first = start.elapsed();
+            model.predict(&rgb, width, height).unwrap();
+            println!("{name} {width}x{height}: first {first:?}, then {:?}", start.elapsed() - first);
+        }
+        println!("{name} {:?}", measure_latency(&graph, None).unwrap());
+    }
+}
