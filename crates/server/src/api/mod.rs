@@ -1,0 +1,12 @@
+//! The endpoints under `/v1` and the probes.
+
+pub(crate) mod bundle;
+pub(crate) mod datasets;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod models;
+pub(crate) mod tasks;
+pub(crate) mod upload;
+
+/// What most handlers answer with.
+pub(crate) type Answered = Result<axum::response::Response, crate::Problem>;

@@ -1,0 +1,226 @@
+//! An archive as the body of a request, streamed to disk with bounded memory and hashed as it comes.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use kindling_spec::{DatasetId, DatasetState, ErrorCode};
+use kindling_store::DatasetRecord;
+use sha2::{Digest, Sha256};
+use std::io::ErrorKind;
+use std::path::{Path as FilePath, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt, BufWriter};
+
+use super::Answered;
+use crate::request::{content_length, dataset_id};
+use crate::views::Dataset;
+use crate::{Problem, app::App, files::hex};
+
+/// The hash of what arrived, so that a client can compare.
+const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
+
+/// Removes an upload that was not handed over, also when the client hangs up and this future is dropped.
+struct Unfinished(Option<PathBuf>);
+
+impl Unfinished {
+    fn hand_over(mut self) -> PathBuf {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(error) = std::fs::remove_file(path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "an unfinished upload could not be removed");
+        }
+    }
+}
+
+pub(crate) async fn put(State(app): State<App>, Path(id): Path<String>, request: Request) -> Answered {
+    let id = dataset_id(&id)?;
+    accepts(&app.service().dataset(&id).await?)?;
+    let headers = request.headers().clone();
+    let limit = app.config().max_upload_bytes;
+    if content_length(&headers).is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let path = app.service().upload_path(&id);
+    let unfinished = Unfinished(Some(path.clone()));
+    let hash = receive(request.into_body(), &path, limit, app.config().upload_idle).await?;
+    check_digest(&headers, &hash)?;
+    let path = unfinished.hand_over();
+    let service = app.service().clone();
+    let sealing = id.clone();
+    // On a task of its own: a client who hangs up now has delivered everything.
+    let sealed = tokio::spawn(async move { service.seal_dataset(&sealing, &path).await });
+    if prefers_async(&headers) {
+        return started(&app, &id, &hash, || sealed.is_finished()).await;
+    }
+    let record = sealed.await.map_err(Problem::internal)??;
+    Ok(with_hash(Json(Dataset::from(record)).into_response(), &hash))
+}
+
+fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
+    let id = &record.id;
+    match record.state {
+        DatasetState::Empty | DatasetState::Refused => Ok(()),
+        DatasetState::Ready => {
+            let detail = format!("data set {id} has content and is sealed; make a new data set for other content");
+            Err(Problem::new(ErrorCode::DatasetSealed, detail))
+        }
+        DatasetState::Processing => {
+            let detail = format!("content for data set {id} is being read already; wait until that has ended");
+            Err(Problem::new(ErrorCode::DatasetNotReady, detail))
+        }
+    }
+}
+
+fn too_large(limit: u64) -> Problem {
+    let detail = format!("the archive has more than {limit} bytes, the most this service accepts");
+    Problem::new(ErrorCode::ArchiveTooLarge, detail)
+}
+
+/// Writes the body to the path; returns the SHA-256 of what came.
+async fn receive(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<[u8; 32], Problem> {
+    let file = tokio::fs::File::create(path).await.map_err(disk)?;
+    let mut file = BufWriter::with_capacity(1 << 20, file);
+    let mut hash = Sha256::new();
+    let mut received = 0u64;
+    let mut stream = body.into_data_stream();
+    loop {
+        let chunk = match tokio::time::timeout(idle, stream.next()).await {
+            Ok(None) => break,
+            Ok(Some(chunk)) => chunk,
+            Err(_) => {
+                let detail =
+                    format!("nothing came for {} seconds after {received} bytes; send it again", idle.as_secs());
+                return Err(Problem::request(detail).with_status(StatusCode::REQUEST_TIMEOUT));
+            }
+        };
+        let chunk = chunk.map_err(|e| Problem::request(format!("the upload broke off after {received} bytes: {e}")))?;
+        received += chunk.len() as u64;
+        if received > limit {
+            return Err(too_large(limit));
+        }
+        hash.update(&chunk);
+        file.write_all(&chunk).await.map_err(disk)?;
+    }
+    if received == 0 {
+        let detail = "the body is empty; send the archive's bytes, such as with curl --upload-file pictures.zip";
+        return Err(Problem::new(ErrorCode::InvalidArchive, detail));
+    }
+    file.flush().await.map_err(disk)?;
+    Ok(hash.finalize().into())
+}
+
+fn disk(error: std::io::Error) -> Problem {
+    let problem = Problem::internal(&error);
+    if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        let status = StatusCode::INSUFFICIENT_STORAGE;
+        return Problem { detail: "the service's disk is full".into(), ..problem }.with_status(status);
+    }
+    problem
+}
+
+/// Compares with `Content-Digest` (RFC 9530) and `x-content-sha256`, where they are given.
+fn check_digest(headers: &HeaderMap, hash: &[u8; 32]) -> Result<(), Problem> {
+    let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or("").trim());
+    let mut expected = Vec::new();
+    if let Some(given) = text("x-content-sha256") {
+        expected.push((given.to_ascii_lowercase(), hex(hash)));
+    }
+    let digests = text("content-digest").unwrap_or("").split(',');
+    for given in digests.filter_map(|one| one.trim().strip_prefix("sha-256=")) {
+        expected.push((given.to_owned(), format!(":{}:", base64(hash))));
+    }
+    match expected.into_iter().find(|(given, actual)| given != actual) {
+        None => Ok(()),
+        Some((given, actual)) => {
+            let given: String = given.chars().take(100).collect();
+            let detail = format!("the digest of what arrived is {actual}, not {given}; send it again");
+            Err(Problem::request(detail))
+        }
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().enumerate().fold(0u32, |bits, (i, b)| bits | u32::from(*b) << (16 - 8 * i));
+        for i in 0..4 {
+            let digit = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+/// `Prefer: respond-async` (RFC 7240).
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let given = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
+    given.flat_map(|v| v.split(',')).any(|one| one.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+/// Answers 202 once the reading has begun, so that the state seen next is not the one before.
+async fn started(app: &App, id: &DatasetId, hash: &[u8; 32], ended: impl Fn() -> bool) -> Answered {
+    let before = app.service().dataset(id).await?;
+    let mut record = before;
+    for _ in 0..100 {
+        if record.state == DatasetState::Processing || ended() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        record = app.service().dataset(id).await?;
+    }
+    if ended() {
+        record = app.service().dataset(id).await?;
+    }
+    let location = [(header::LOCATION, format!("/v1/datasets/{id}"))];
+    let mut response = (StatusCode::ACCEPTED, location, Json(Dataset::from(record))).into_response();
+    response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
+    Ok(with_hash(response, hash))
+}
+
+fn with_hash(mut response: Response, hash: &[u8; 32]) -> Response {
+    if let Ok(value) = HeaderValue::try_from(hex(hash)) {
+        response.headers_mut().insert(CONTENT_SHA256, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_of_rfc_4648() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn a_digest_is_compared_in_either_form() {
+        let hash: [u8; 32] = Sha256::digest(b"hello").into();
+        let check = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::try_from(value).unwrap());
+            check_digest(&headers, &hash)
+        };
+        let hexed = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        assert!(check("x-content-sha256", hexed).is_ok());
+        assert!(check("x-content-sha256", &hexed.to_uppercase()).is_ok());
+        assert!(check("content-digest", "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:").is_ok());
+        assert!(check("content-digest", "sha-512=:AAAA:").is_ok(), "another algorithm is not ours to check");
+        assert!(check("content-digest", "sha-256=:AAAA:").is_err());
+        assert!(check("x-content-sha256", "00").is_err());
+    }
+}

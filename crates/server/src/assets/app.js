@@ -1,0 +1,302 @@
+// The little that the pages cannot do on the server: uploading with progress, following a task, and
+// handing a picture to a model. No framework; without it every page still reads.
+"use strict";
+
+const $ = (selector, root = document) => root.querySelector(selector);
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function bytes(count) {
+  const units = ["B", "kB", "MB", "GB"];
+  let unit = 0;
+  while (count >= 1000 && unit < units.length - 1) { count /= 1000; unit++; }
+  return `${count < 10 && unit ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
+}
+
+function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (h) return m ? `${h} h ${m} min` : `${h} h`;
+  if (m) return s ? `${m} min ${s} s` : `${m} min`;
+  return `${s} s`;
+}
+
+// A problem (RFC 9457) as something to show.
+function problemBox(problem) {
+  const box = element("div", { class: "alert", role: "alert" });
+  box.append(element("strong", {}, problem.title || "That did not work"));
+  if (problem.detail) box.append(element("p", {}, problem.detail));
+  if (problem.violations?.length) {
+    const list = element("ul");
+    for (const v of problem.violations) list.append(element("li", {}, element("code", {}, v.pointer), ` ${v.message}`));
+    box.append(list);
+  }
+  return box;
+}
+
+const unreachable = { title: "The service cannot be reached", detail: "Is it still running? Try again in a moment." };
+
+async function call(method, url, body) {
+  let response;
+  try {
+    const headers = { accept: "application/json" };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    response = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch { throw unreachable; }
+  const text = await response.text();
+  let value = null;
+  try { value = text ? JSON.parse(text) : null; } catch { /* not JSON: told by the status below */ }
+  if (!response.ok) throw value || { title: `The service answered ${response.status}` };
+  return value;
+}
+
+// Every file input may also have files dropped on its frame.
+for (const input of $$("input[type=file][data-over]")) {
+  const frame = $(input.dataset.over);
+  for (const kind of ["dragenter", "dragover"]) {
+    frame.addEventListener(kind, (event) => { event.preventDefault(); frame.classList.add("over"); });
+  }
+  for (const kind of ["dragleave", "drop"]) frame.addEventListener(kind, () => frame.classList.remove("over"));
+  frame.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (input.disabled || !event.dataTransfer.files.length) return;
+    input.files = event.dataTransfer.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+}
+// A file dropped beside the frame must not replace the page.
+for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
+
+// ---- Uploading an archive -------------------------------------------------------------------
+
+function put(url, file, onProgress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", url);
+    request.setRequestHeader("prefer", "respond-async");
+    request.setRequestHeader("content-type", "application/octet-stream");
+    request.upload.onprogress = (event) => onProgress(event.loaded, event.total || file.size);
+    request.onerror = () => reject(unreachable);
+    request.onload = () => {
+      let value = null;
+      try { value = JSON.parse(request.responseText); } catch { /* told by the status below */ }
+      if (request.status < 300) resolve(value);
+      else reject(value || { title: `The service answered ${request.status}` });
+    };
+    request.send(file);
+  });
+}
+
+const upload = $("#upload");
+if (upload) {
+  const [status, bar, input] = [$("#upload-status"), $("#upload-bar"), $("#archive")];
+  const name = $("#dataset-name");
+  let made = upload.dataset.dataset || null;
+  const say = (text) => status.replaceChildren(element("p", {}, text));
+  const send = async (file) => {
+    if (name && !name.value.trim()) name.value = file.name.replace(/\.(zip|tar|tgz|tar\.gz)$/i, "") || "Pictures";
+    input.disabled = true;
+    bar.hidden = false;
+    bar.classList.remove("busy");
+    try {
+      say("Getting ready …");
+      if (!made) made = (await call("POST", "/v1/datasets", { name: name.value.trim(), kind: "image-classification" })).id;
+      let dataset = await put(`/v1/datasets/${made}/content`, file, (done, total) => {
+        bar.firstElementChild.style.width = `${(100 * done) / total}%`;
+        say(done < total ? `Sending ${bytes(done)} of ${bytes(total)} …` : "Sent. Looking at every picture …");
+      });
+      say("Sent. Looking at every picture …");
+      bar.classList.add("busy");
+      while (dataset.state === "processing" || dataset.state === "empty") {
+        await new Promise((wake) => setTimeout(wake, 500));
+        dataset = await call("GET", `/v1/datasets/${made}`);
+      }
+      if (dataset.state === "refused") throw { title: "These pictures cannot be used yet", detail: dataset.problem?.detail };
+      location.href = `/datasets/${made}`;
+    } catch (problem) {
+      bar.hidden = true;
+      status.replaceChildren(problemBox(problem));
+    }
+    input.disabled = false;
+    input.value = "";
+  };
+  input.addEventListener("change", () => { if (input.files.length) send(input.files[0]); });
+  upload.addEventListener("submit", (event) => event.preventDefault());
+}
+
+const reload = $("[data-reload]");
+if (reload) setTimeout(() => location.reload(), Number(reload.dataset.reload));
+
+// ---- Posting a task --------------------------------------------------------------------------
+
+const grow = $("#grow");
+if (grow) {
+  grow.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const status = $("#grow-status");
+    const spec = {
+      version: 1,
+      name: grow.elements.name.value.trim(),
+      kind: "image-classification",
+      dataset: grow.dataset.dataset,
+      objective: { metric: grow.elements.metric.value },
+      constraints: {},
+      budget: { seconds: Number(grow.elements.seconds.value) },
+    };
+    const [kilobytes, latency] = [grow.elements.kilobytes.value, grow.elements.latency.value];
+    if (kilobytes) spec.constraints.max_weights_bytes = Math.round(Number(kilobytes) * 1000);
+    if (latency) spec.constraints.max_latency_ms = Number(latency);
+    const mapping = {};
+    let plain = true;
+    for (const box of $$("[data-class]", grow)) {
+      if (!box.checked) { plain = false; continue; }
+      const given = $$("[data-answer]", grow).find((answer) => answer.dataset.answer === box.dataset.class);
+      const answer = given.value.trim() || box.dataset.class;
+      if (answer !== box.dataset.class) plain = false;
+      (mapping[answer] ??= []).push(box.dataset.class);
+    }
+    if (!plain) spec.classes = mapping;
+    const button = $("button[type=submit]", grow);
+    button.disabled = true;
+    status.replaceChildren(element("p", {}, "Starting …"));
+    try {
+      const task = await call("POST", "/v1/tasks", spec);
+      location.href = `/tasks/${task.id}`;
+    } catch (problem) {
+      status.replaceChildren(problemBox(problem));
+    }
+    button.disabled = false;
+  });
+}
+
+// ---- Following a task ------------------------------------------------------------------------
+
+const task = $("#task");
+if (task) {
+  const base = `/v1/tasks/${task.dataset.task}`;
+  let waiting = null;
+  let busy = false;
+  let again = false;
+
+  // Puts what the server wrote in place of what it wrote before, where it differs.
+  const refresh = async () => {
+    if (busy) { again = true; return; }
+    busy = true;
+    try {
+      const response = await fetch(`/tasks/${task.dataset.task}/live`, { headers: { accept: "text/html" } });
+      if (response.ok) {
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+        for (const part of $$("[data-live]", fresh)) {
+          const old = document.getElementById(part.id);
+          if (!old || old.outerHTML === part.outerHTML) continue;
+          // Not under someone's fingers.
+          if (old.contains(document.activeElement) && document.activeElement !== document.body && part.id !== "progress") continue;
+          old.replaceWith(document.adoptNode(part));
+        }
+        tick();
+        const model = $("#best").dataset.model;
+        if (model && $("#file").disabled) {
+          $("#file").disabled = false;
+          $("#answer").replaceChildren();
+        }
+      }
+    } catch { /* the stream says so too, and comes back */ }
+    busy = false;
+    if (again) { again = false; soon(); }
+  };
+  const soon = () => { waiting ??= setTimeout(() => { waiting = null; refresh(); }, 300); };
+
+  // The clock runs between events.
+  let seen = performance.now();
+  let stamp = null;
+  const tick = () => {
+    const bar = $("#progress .bar");
+    const [total, spent] = [Number(bar.dataset.total), Number(bar.dataset.spent)];
+    if (!total) return;
+    if (stamp !== bar) { stamp = bar; seen = performance.now(); }
+    const now = Math.min(total, spent + (performance.now() - seen) / 1000);
+    $("rect", bar).setAttribute("width", (100 * now) / total);
+    bar.setAttribute("aria-valuenow", Math.round((100 * now) / total));
+    const clock = $("[data-clock]");
+    if (clock) clock.textContent = duration(now);
+    $("#progress-title").textContent = total - now >= 1 ? `Searching, ${duration(total - now)} left` : "Finishing";
+  };
+  setInterval(tick, 500);
+
+  const follow = () => {
+    const events = new EventSource(`${base}/events`);
+    for (const kind of ["task", "trial", "rung", "model"]) events.addEventListener(kind, soon);
+    events.addEventListener("end", () => { events.close(); soon(); });
+    // What the store does not tell of, such as seconds spent, is looked at now and then.
+    const poll = setInterval(() => (events.readyState === EventSource.CLOSED ? clearInterval(poll) : soon()), 5000);
+  };
+  if (task.dataset.over !== "true") follow();
+
+  task.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-cancel],[data-resume]");
+    if (!button) return;
+    button.disabled = true;
+    try {
+      if ("cancel" in button.dataset) await call("POST", `${base}/cancel`, {});
+      else { await call("POST", `${base}/resume`, { seconds: Number(button.dataset.resume) }); follow(); }
+      button.blur();
+      soon();
+    } catch (problem) {
+      $("#action-status").replaceChildren(problemBox(problem));
+      button.disabled = false;
+    }
+  });
+}
+
+// ---- Trying a model --------------------------------------------------------------------------
+
+const file = $("#file");
+if (file) {
+  const [answer, preview] = [$("#answer"), $("#preview")];
+  const model = () => ($("#model") || $("#best"))?.dataset.model;
+  let asked = 0;
+  const ask = async (picture) => {
+    const mine = ++asked;
+    if (preview.src) URL.revokeObjectURL(preview.src);
+    preview.src = URL.createObjectURL(picture);
+    preview.onload = () => { preview.hidden = false; };
+    preview.onerror = () => { preview.hidden = true; };
+    answer.replaceChildren(element("p", {}, "Looking …"));
+    try {
+      let response;
+      try {
+        response = await fetch(`/v1/models/${model()}/predict`, {
+          method: "POST", headers: { "content-type": picture.type || "application/octet-stream" }, body: picture,
+        });
+      } catch { throw unreachable; }
+      const value = await response.json();
+      if (mine !== asked) return;
+      if (!response.ok) throw value;
+      answer.replaceChildren(...answerOf(value));
+    } catch (problem) {
+      if (mine === asked) answer.replaceChildren(problemBox(problem));
+    }
+  };
+  file.addEventListener("change", () => { if (file.files.length) ask(file.files[0]); file.value = ""; });
+}
+
+function answerOf(value) {
+  const parts = [element("p", { class: "verdict" }, element("strong", {}, value.label))];
+  const list = element("ul", { class: "bars" });
+  const sorted = [...value.probabilities].sort((a, b) => b.probability - a.probability);
+  for (const { label, probability } of sorted) {
+    const fill = element("span", { class: "fill" });
+    fill.style.width = `${probability * 100}%`;
+    list.append(element("li", { class: label === value.label ? "top" : "" },
+      element("span", { class: "name" }, label), element("span", { class: "track" }, fill),
+      element("span", { class: "share" }, `${(probability * 100).toFixed(1)}%`)));
+  }
+  parts.push(list, element("p", { class: "small" }, `${value.width}×${value.height} pixels, ${value.milliseconds.toFixed(1)} ms`));
+  return parts;
+}

@@ -1,0 +1,326 @@
+//! `/datasets/{id}`: the audit in plain words, the pictures, and the form that posts a task.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use kindling_data::{Audit, Conflict, Dataset, Listed, Manifest};
+use kindling_spec::{DatasetId, DatasetState, Metric, Split};
+use kindling_store::DatasetRecord;
+use maud::{Markup, html};
+use std::collections::HashMap;
+
+use super::{page, parts, plain};
+use crate::api::datasets::Which;
+use crate::request::{Query, dataset_id};
+use crate::{Problem, app::App};
+
+/// Items of a list on the page; the API's `summary.audit` has more.
+const SHOWN: usize = 20;
+/// Pictures in the grid.
+const GRID: u32 = 48;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(mut which): Query<Which>,
+) -> Result<Response, Problem> {
+    let record = app.service().dataset(&dataset_id(&id)?).await?;
+    let body = if record.state == DatasetState::Ready {
+        let dataset = app.service().open_dataset(&record.id).await?;
+        which.limit = which.limit.or(Some(GRID));
+        ready(&record, &dataset, &which)?
+    } else {
+        waiting(&record)
+    };
+    Ok(page(StatusCode::OK, &record.name, &body))
+}
+
+fn heading(record: &DatasetRecord) -> Markup {
+    html! {
+        section.heading {
+            p.eyebrow { "Data set" }
+            h1 { (record.name) " " (parts::state(record.state.as_str())) }
+        }
+    }
+}
+
+fn waiting(record: &DatasetRecord) -> Markup {
+    html! {
+        (heading(record))
+        section.card.narrow {
+            @match record.state {
+                DatasetState::Processing => {
+                    div data-reload="2000" role="status" {
+                        p { "The pictures are being read, checked and packed. This page goes on by itself." }
+                        div.bar.busy { span {} }
+                    }
+                }
+                DatasetState::Refused => {
+                    @if let Some(problem) = &record.problem { (parts::refusal(problem.code, &problem.detail)) }
+                    h2 { "Try again with another archive" }
+                    (parts::upload_form(Some(&record.id)))
+                }
+                _ => {
+                    p { "It has no pictures yet." }
+                    (parts::upload_form(Some(&record.id)))
+                }
+            }
+        }
+    }
+}
+
+fn ready(record: &DatasetRecord, dataset: &Dataset, which: &Which) -> Result<Markup, Problem> {
+    let manifest = dataset.manifest();
+    let grid = which.pick(dataset)?;
+    Ok(html! {
+        (heading(record))
+        div.columns.wide-left {
+            div.stack {
+                section.card aria-labelledby="audit-title" {
+                    h2 #audit-title { "What is in it" }
+                    (audit_words(manifest))
+                    (counts(&manifest.audit))
+                }
+                (findings(&record.id, manifest))
+            }
+            (task_form(record, manifest))
+        }
+        section.card #pictures aria-labelledby="pictures-title" {
+            h2 #pictures-title { "Pictures" }
+            (filters(&record.id, manifest, which))
+            @if grid.items.is_empty() { p.empty { "None of this kind." } }
+            div.thumbs.grid {
+                @for index in &grid.items {
+                    @let example = &manifest.examples[*index];
+                    a href={ "/v1/datasets/" (record.id) "/examples/" (index) "/image" } {
+                        img loading="lazy" width="96" height="96" src=(thumbnail(&record.id, *index)) alt=(manifest.classes[example.class]) title=(example.path);
+                    }
+                }
+            }
+            @if let Some(next) = &grid.next {
+                p.actions { a.button.plain href={ (link(&record.id, which.class.as_deref(), which.split.as_deref())) "&after=" (next) "#pictures" } { "More" } }
+            }
+        }
+    })
+}
+
+fn thumbnail(id: &DatasetId, index: usize) -> String {
+    format!("/v1/datasets/{id}/examples/{index}/image?size=192")
+}
+
+fn total(manifest: &Manifest, split: Split) -> u64 {
+    manifest.examples.iter().filter(|e| e.split == split).count() as u64
+}
+
+fn audit_words(manifest: &Manifest) -> Markup {
+    let sizes = &manifest.audit.sizes;
+    html! {
+        p {
+            strong { (plain::counted(manifest.examples.len() as u64, "picture")) } " of " (manifest.classes.len()) " kinds. "
+            (plain::count(total(manifest, Split::Train))) " to learn from, "
+            (plain::count(total(manifest, Split::Validation))) " to choose the best network by, and "
+            (plain::count(total(manifest, Split::Test))) " kept aside for the final test."
+        }
+        p.small {
+            "They are " (sizes.width[0]) "×" (sizes.height[0]) " to " (sizes.width[2]) "×" (sizes.height[2])
+            " pixels, typically " (sizes.width[1]) "×" (sizes.height[1]) "."
+        }
+        @for warning in &manifest.audit.warnings { p.warning { (warning) } }
+    }
+}
+
+fn counts(audit: &Audit) -> Markup {
+    let most = audit.class_counts.iter().map(|c| c.train + c.validation + c.test).max().unwrap_or(1).max(1);
+    html! {
+        div.scroll {
+            table {
+                thead { tr { th scope="col" { "Kind" } th.number scope="col" { "Learn" } th.number scope="col" { "Choose" } th.number scope="col" { "Test" } th.number scope="col" { "All" } th.meter-column { span.hidden { "Share" } } } }
+                tbody {
+                    @for class in &audit.class_counts {
+                        @let all = class.train + class.validation + class.test;
+                        tr {
+                            th scope="row" { (class.class) }
+                            td.number { (class.train) } td.number { (class.validation) } td.number { (class.test) } td.number { strong { (all) } }
+                            td.meter-column { meter min="0" max=(most) value=(all) { (all) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the audit found, where it found something.
+fn findings(id: &DatasetId, manifest: &Manifest) -> Markup {
+    let audit = &manifest.audit;
+    let quiet = audit.broken.total == 0
+        && audit.label_conflicts.total == 0
+        && audit.near_duplicates.total == 0
+        && audit.exact_duplicates.total == 0;
+    html! {
+        section.card aria-labelledby="findings-title" {
+            h2 #findings-title { "What to know about it" }
+            @if quiet { p { "Every file could be read, and no two pictures are the same." } }
+            (conflicts(id, manifest))
+            @if audit.broken.total > 0 {
+                details {
+                    summary { (plain::counted(audit.broken.total as u64, "file")) " could not be used" }
+                    ul.list { @for broken in audit.broken.items.iter().take(SHOWN) { li { code { (broken.path) } span.small { (broken.reason) } } } }
+                    (rest(&audit.broken))
+                }
+            }
+            (duplicates("exact copies; one of each was kept", &audit.exact_duplicates))
+            (duplicates("pictures that look alike; they were kept together, so that none is learnt and tested at once", &audit.near_duplicates))
+            @if audit.other_files > 0 { p.small { (plain::counted(audit.other_files as u64, "other file")) " left out." } }
+        }
+    }
+}
+
+fn rest<T>(list: &Listed<T>) -> Markup {
+    html! { @if list.total > SHOWN { p.small { "… and " (list.total - SHOWN) " more." } } }
+}
+
+fn duplicates(what: &str, list: &Listed<Vec<String>>) -> Markup {
+    html! {
+        @if list.total > 0 {
+            details {
+                summary { (plain::counted(list.total as u64, "group")) " of " (what) }
+                ul.list { @for group in list.items.iter().take(SHOWN) { li { @for path in group.iter().take(6) { code { (path) } " " } @if group.len() > 6 { "… " (group.len()) " in all" } } } }
+                (rest(list))
+            }
+        }
+    }
+}
+
+fn conflicts(id: &DatasetId, manifest: &Manifest) -> Markup {
+    let list = &manifest.audit.label_conflicts;
+    if list.total == 0 {
+        return html! {};
+    }
+    let index: HashMap<&str, usize> = manifest.examples.iter().enumerate().map(|(i, e)| (e.path.as_str(), i)).collect();
+    html! {
+        details open {
+            summary { (plain::counted(list.total as u64, "group")) " of look-alikes with different labels: one of them is probably in the wrong folder" }
+            @for Conflict { exact, files } in list.items.iter().take(SHOWN / 2) {
+                div.thumbs.conflict {
+                    @for file in files.iter().take(6) {
+                        figure {
+                            @if let Some(index) = index.get(file.path.as_str()) {
+                                img loading="lazy" width="96" height="96" src=(thumbnail(id, *index)) alt=(file.path) title=(file.path);
+                            }
+                            figcaption { (file.class) }
+                        }
+                    }
+                    span.small { @if *exact { "the same file" } @else { "look alike" } }
+                }
+            }
+        }
+    }
+}
+
+/// The page showing a part of the pictures.
+fn link(id: &DatasetId, class: Option<&str>, split: Option<&str>) -> String {
+    let mut link = format!("/datasets/{id}?limit={GRID}");
+    for (name, value) in [("class", class), ("split", split)] {
+        if let Some(value) = value {
+            link += &format!("&{name}={}", encode(value));
+        }
+    }
+    link
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+fn encode(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => out += &format!("%{other:02X}"),
+        }
+    }
+    out
+}
+
+fn filters(id: &DatasetId, manifest: &Manifest, which: &Which) -> Markup {
+    let (class, split) = (which.class.as_deref(), which.split.as_deref());
+    let chip = |text: &str, to: String, on: bool| {
+        html! { a.chip href={ (to) "#pictures" } aria-current=[on.then_some("true")] { (text) } }
+    };
+    html! {
+        nav.chips aria-label="Kind" {
+            (chip("all kinds", link(id, None, split), class.is_none()))
+            @for name in &manifest.classes { (chip(name, link(id, Some(name), split), class == Some(name.as_str()))) }
+        }
+        nav.chips aria-label="Part" {
+            (chip("all parts", link(id, class, None), split.is_none()))
+            @for (word, name) in [("train", "learn"), ("validation", "choose"), ("test", "test")] {
+                (chip(name, link(id, class, Some(word)), split == Some(word)))
+            }
+        }
+    }
+}
+
+fn task_form(record: &DatasetRecord, manifest: &Manifest) -> Markup {
+    html! {
+        section.card.accent aria-labelledby="grow-title" {
+            h2 #grow-title { "Grow a model" }
+            form #grow data-dataset=(record.id) {
+                label for="name" { "What to call it" }
+                input #name name="name" maxlength="200" required value=(record.name);
+                fieldset {
+                    legend { "What should it tell apart?" }
+                    p.small { "Untick what it need not know. Give two kinds the same answer to make them one." }
+                    @for (i, class) in manifest.classes.iter().enumerate() {
+                        div.kind-row {
+                            input type="checkbox" id={ "use-" (i) } data-class=(class) checked;
+                            label for={ "use-" (i) } { (class) }
+                            span aria-hidden="true" { "→" }
+                            input data-answer=(class) value=(class) maxlength="100" aria-label={ "Answer for " (class) };
+                        }
+                    }
+                }
+                div.pair {
+                    div {
+                        label for="seconds" { "Time to search" }
+                        select #seconds name="seconds" {
+                            @for (seconds, text) in [(60, "1 minute"), (300, "5 minutes"), (900, "15 minutes"), (3600, "1 hour"), (28_800, "8 hours")] {
+                                option value=(seconds) selected[seconds == 60] { (text) }
+                            }
+                        }
+                    }
+                    div {
+                        label for="kilobytes" { "At most, in kB" }
+                        input #kilobytes name="kilobytes" type="number" inputmode="decimal" min="1" step="any" value="100";
+                    }
+                }
+                details {
+                    summary { "More" }
+                    label for="latency" { "Milliseconds for one picture, at most" }
+                    input #latency name="latency" type="number" inputmode="decimal" min="0.001" step="any" placeholder="no limit";
+                    label for="metric" { "What counts" }
+                    select #metric name="metric" {
+                        @for (metric, text) in [
+                            (Metric::Accuracy, "how many pictures it gets right"),
+                            (Metric::BalancedAccuracy, "every kind equally, also rare ones"),
+                            (Metric::F1Macro, "F1, the mean over the kinds"),
+                        ] {
+                            option value=(metric) { (text) }
+                        }
+                    }
+                }
+                div #grow-status role="status" aria-live="polite" {}
+                button.button type="submit" { "Start" }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_of_any_name_fits_into_a_link() {
+        assert_eq!(encode("not fire & smoke/é"), "not%20fire%20%26%20smoke%2F%C3%A9");
+    }
+}

@@ -1,0 +1,97 @@
+//! `/`: the way in, the data sets and the tasks.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use kindling_store::{DatasetRecord, TaskRecord};
+use maud::{Markup, html};
+
+use super::{page, parts, plain};
+use crate::{Problem, app::App};
+
+/// Items of each list on the page; the API lists all.
+const SHOWN: u32 = 30;
+
+pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+    let datasets = app.meta().datasets(None, SHOWN).await?;
+    let tasks = app.meta().tasks(None, SHOWN).await?;
+    let mut rows = Vec::new();
+    for task in tasks {
+        let best = app.service().progress(&task.id).await?.best;
+        rows.push((task, best));
+    }
+    let body = html! {
+        section.hero {
+            h1 { "Show it examples. Get a small model." }
+            p.lead {
+                "Kindling grows small neural networks that tell your pictures apart, and hands you files that run anywhere. "
+                "No knowledge of machine learning is needed."
+            }
+        }
+        (start())
+        div.columns {
+            section.card aria-labelledby="tasks-title" {
+                h2 #tasks-title { "Tasks" }
+                @if rows.is_empty() {
+                    p.empty { "None yet. Upload pictures above, then say what you want told apart." }
+                } @else {
+                    ul.rows { @for (task, best) in &rows { (task_row(task, best.as_ref())) } }
+                }
+            }
+            section.card aria-labelledby="datasets-title" {
+                h2 #datasets-title { "Data sets" }
+                @if datasets.is_empty() {
+                    p.empty { "None yet." }
+                } @else {
+                    ul.rows { @for dataset in &datasets { (dataset_row(dataset)) } }
+                }
+            }
+        }
+    };
+    Ok(page(StatusCode::OK, "Home", &body))
+}
+
+fn start() -> Markup {
+    html! {
+        section.card.start aria-labelledby="start-title" {
+            h2 #start-title { "Start here" }
+            ol.steps {
+                li { strong { "Sort" } " your pictures into one folder for each kind, such as " code { "fire" } ", " code { "smoke" } " and " code { "neither" } "." }
+                li { strong { "Zip" } " the folders together and drop the file here." }
+                li { strong { "Say" } " how small and fast the model must be. That is all." }
+            }
+            (parts::upload_form(None))
+        }
+    }
+}
+
+fn task_row(task: &TaskRecord, best: Option<&kindling_engine::LeaderboardEntry>) -> Markup {
+    html! {
+        li {
+            a.row href={ "/tasks/" (task.id) } {
+                span.grow { strong { (task.spec.name) } span.small { (plain::when(task.created_at)) } }
+                @if let Some(best) = best {
+                    span.figure { strong { (plain::percent(best.test_value)) } span.small { (plain::bytes(best.weights_bytes)) } }
+                }
+                (parts::state(task.state.as_str()))
+            }
+        }
+    }
+}
+
+fn dataset_row(dataset: &DatasetRecord) -> Markup {
+    let summary = dataset.summary.as_ref();
+    let examples = summary.and_then(|s| s.get("examples")?.as_u64());
+    let classes = summary.and_then(|s| Some(s.get("classes")?.as_array()?.len() as u64));
+    html! {
+        li {
+            a.row href={ "/datasets/" (dataset.id) } {
+                span.grow { strong { (dataset.name) } span.small { (plain::when(dataset.created_at)) } }
+                @if let (Some(examples), Some(classes)) = (examples, classes) {
+                    span.figure { strong { (plain::counted(examples, "picture")) } span.small { (classes) " kinds" } }
+                }
+                (parts::state(dataset.state.as_str()))
+            }
+        }
+    }
+}

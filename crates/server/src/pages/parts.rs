@@ -1,0 +1,223 @@
+//! Pieces that several pages share.
+
+use kindling_engine::Mistake;
+use kindling_export::{Card, CardMetrics};
+use kindling_spec::{DatasetId, ErrorCode, Metric, ModelId};
+use kindling_store::{FileRecord, ModelRecord};
+use maud::{Markup, html};
+use std::collections::BTreeMap;
+
+use super::plain;
+
+/// Thumbnails shown for each kind of mistake.
+const SHOWN: usize = 8;
+
+/// A state as a coloured word.
+pub(crate) fn state(word: &str) -> Markup {
+    html! { span class={ "state " (word) } { (word) } }
+}
+
+/// What a metric is called in a sentence.
+pub(crate) fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Accuracy => "accuracy",
+        Metric::BalancedAccuracy => "balanced accuracy",
+        Metric::F1Macro => "F1 (macro)",
+        Metric::RecallAtPrecision => "recall at the wanted precision",
+    }
+}
+
+/// The box that takes an archive; for a data set that is there, or a new one.
+pub(crate) fn upload_form(dataset: Option<&DatasetId>) -> Markup {
+    html! {
+        form #upload data-dataset=[dataset] {
+            @if dataset.is_none() {
+                label for="dataset-name" { "What do the pictures show?" }
+                input #dataset-name name="name" maxlength="200" required placeholder="Camera on the hill" autocomplete="off";
+            }
+            label.drop #upload-drop for="archive" {
+                span.drop-icon aria-hidden="true" { "⬆" }
+                strong { "Drop a zip file here" }
+                span { "or choose one (zip, tar or tar.gz)" }
+                input #archive type="file" accept=".zip,.tar,.gz,.tgz,application/zip,application/gzip" data-over="#upload-drop";
+            }
+            div #upload-status.status role="status" aria-live="polite" {}
+            div #upload-bar.bar hidden { span {} }
+        }
+    }
+}
+
+/// The box to try a model with. `model` is followed as it changes.
+pub(crate) fn try_box(model: Option<&ModelId>) -> Markup {
+    html! {
+        section.card #try aria-labelledby="try-title" {
+            h2 #try-title { "Try it" }
+            label.drop #drop for="file" {
+                img #preview alt="" hidden;
+                span.drop-icon aria-hidden="true" { "📷" }
+                strong { "Drop a picture here" }
+                span { "or tap to choose one or take a photo" }
+                input #file type="file" accept="image/png,image/jpeg,image/webp,image/bmp,image/tiff,image/*" data-over="#drop" disabled[model.is_none()];
+            }
+            div #answer role="status" aria-live="polite" {
+                @if model.is_none() { p.empty { "As soon as there is a first model, you can try it here." } }
+            }
+        }
+    }
+}
+
+/// The card of a model, if it can be read.
+pub(crate) fn card(model: &ModelRecord) -> Option<Card> {
+    let read = serde_json::from_value(model.card.clone());
+    read.map_err(|error| tracing::error!(model = %model.id, %error, "a model card cannot be read")).ok()
+}
+
+/// `Right on 93 of 100`: rounded as people speak, but never 100 when something was wrong.
+fn in_hundred(share: f64) -> u32 {
+    let rounded = (share * 100.0).round() as u32;
+    if share < 1.0 { rounded.min(99) } else { rounded }
+}
+
+/// How good it is, in a sentence and figures.
+pub(crate) fn figures(card: &Card) -> Markup {
+    let test = &card.test;
+    let [low, high] = test.accuracy_ci;
+    let objective = &test.objective;
+    html! {
+        p.verdict {
+            "Right on " strong { (in_hundred(test.accuracy)) " of 100" } " unseen pictures "
+            span.nowrap { "(95% interval " (format!("{:.0}–{:.0}", low * 100.0, high * 100.0)) ")." }
+        }
+        p.small {
+            "Measured on " (plain::counted(test.examples, "picture")) " that took no part in the search."
+            @if objective.metric != Metric::Accuracy { " " (capital(metric_name(objective.metric))) ": " (plain::percent(objective.value)) "." }
+        }
+        dl.facts {
+            div { dt { "Size" } dd { (plain::bytes(card.cost.weights_bytes)) } }
+            @if let Some(latency) = &card.cost.latency {
+                div { dt { "One picture" } dd title=(latency.cpu) { (plain::milliseconds(latency.median_ms)) } }
+            }
+            div { dt { "Work" } dd { (plain::large(card.cost.macs)) " MACs" } }
+            div { dt { "Memory" } dd { (plain::bytes(card.cost.peak_ram_bytes)) } }
+            div { dt { "Looks at" } dd { (card.cost.resolution[1]) "×" (card.cost.resolution[0]) " px" } }
+            div { dt { "Balanced" } dd { (plain::percent(test.balanced_accuracy)) } }
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Each class in a sentence.
+fn class_words(metrics: &CardMetrics) -> Markup {
+    let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), plain::percent);
+    html! {
+        div.scroll {
+            table {
+                thead { tr { th scope="col" { "Kind" } th.number scope="col" { "Found" } th.number scope="col" { "Right when said" } th.number scope="col" { "Pictures" } } }
+                tbody {
+                    @for class in &metrics.per_class {
+                        tr { th scope="row" { (class.label) } td.number { (share(class.recall)) } td.number { (share(class.precision)) } td.number { (plain::count(class.support)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was taken for what, with the pictures.
+pub(crate) fn confusion(card: &Card, mistakes: &[Mistake], dataset: &DatasetId) -> Markup {
+    let metrics = &card.test;
+    let largest = |row: &[u64]| row.iter().sum::<u64>().max(1) as f64;
+    let mut kinds: BTreeMap<(&str, &str), Vec<&Mistake>> = BTreeMap::new();
+    for mistake in mistakes {
+        kinds.entry((&mistake.truth, &mistake.predicted)).or_default().push(mistake);
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, list)| std::cmp::Reverse(list.len()));
+    html! {
+        (class_words(metrics))
+        h3 { "What was taken for what" }
+        div.scroll {
+            table.confusion {
+                thead {
+                    tr { th { span.small { "really ↓ answered →" } } @for label in &card.labels { th.number scope="col" { (label) } } }
+                }
+                tbody {
+                    @for (row, (label, counts)) in card.labels.iter().zip(&metrics.confusion).enumerate() {
+                        tr {
+                            th scope="row" { (label) }
+                            @for (column, count) in counts.iter().enumerate() {
+                                td.number class={ @if row == column { "right" } @else if *count > 0 { "wrong" } @else { "none" } " s" ((*count as f64 / largest(counts) * 10.0).ceil() as u32) } { (count) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if kinds.is_empty() {
+            p.small { "No mistakes on the test pictures." }
+        } @else {
+            h3 { "Its mistakes" }
+            @for ((truth, predicted), list) in kinds {
+                p.kind { (list.len()) "× " strong { (truth) } " taken for " strong { (predicted) } }
+                div.thumbs {
+                    @for mistake in list.iter().take(SHOWN) {
+                        a href={ "/v1/datasets/" (dataset) "/examples/" (mistake.example) "/image" } {
+                            img loading="lazy" width="96" height="96"
+                                src={ "/v1/datasets/" (dataset) "/examples/" (mistake.example) "/image?size=192" }
+                                alt={ (truth) " taken for " (predicted) ", " (plain::percent(f64::from(mistake.probability))) " sure" }
+                                title={ "said " (predicted) " with " (plain::percent(f64::from(mistake.probability))) };
+                        }
+                    }
+                    @if list.len() > SHOWN { span.more { "+" (list.len() - SHOWN) } }
+                }
+            }
+        }
+    }
+}
+
+/// The files, the bundle first.
+pub(crate) fn downloads(model: &ModelRecord) -> Markup {
+    let total: u64 = model.files.iter().map(|f| f.bytes).sum();
+    html! {
+        a.button.download href={ "/v1/models/" (model.id) "/bundle.zip" } { "Download everything " span.weak { "zip, " (plain::bytes(total)) } }
+        ul.files {
+            @for file in &model.files { (file_row(&model.id, file)) }
+        }
+    }
+}
+
+fn file_row(model: &ModelId, file: &FileRecord) -> Markup {
+    html! {
+        li {
+            a.row href={ "/v1/models/" (model) "/files/" (file.name) } download=(file.name) {
+                span.grow { strong { (file.name) } span.small { (file.about) } }
+                span.figure { (plain::bytes(file.bytes)) }
+            }
+        }
+    }
+}
+
+/// Why content was refused.
+pub(crate) fn refusal(code: ErrorCode, detail: &str) -> Markup {
+    html! {
+        div.alert role="alert" {
+            strong { (crate::about(code).title) }
+            p { (detail) }
+            p.small { (crate::about(code).explanation) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_of_a_hundred_is_only_said_when_all_were_right() {
+        assert_eq!([in_hundred(0.934), in_hundred(0.999), in_hundred(1.0)], [93, 99, 100]);
+    }
+}

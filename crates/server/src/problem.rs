@@ -1,0 +1,335 @@
+//! Errors as RFC 9457 problems: one table from stable code to status, title and explanation.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kindling_engine::EngineError;
+use kindling_spec::{ErrorCode, Violation};
+use kindling_store::StoreError;
+use serde::Serialize;
+use std::fmt::Display;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// What a code means over HTTP.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// The status.
+    pub status: StatusCode,
+    /// The problem in a few words, always the same for this code.
+    pub title: &'static str,
+    /// What it means and how to mend it, for the page at `/problems/{code}`.
+    pub explanation: &'static str,
+}
+
+/// The table. A code without a line does not compile.
+pub fn about(code: ErrorCode) -> About {
+    use StatusCode as S;
+    let (status, title, explanation) = match code {
+        ErrorCode::InvalidRequest => (
+            S::BAD_REQUEST,
+            "The request cannot be read",
+            "The body is not the JSON that is expected here, or a query value or header cannot be read. The \
+             detail names the place; /openapi.json says what each address takes. A body that is too large is \
+             answered with status 413 under this code, one that stops coming with 408.",
+        ),
+        ErrorCode::InvalidSpec => (
+            S::UNPROCESSABLE_ENTITY,
+            "The task specification breaks rules",
+            "Each broken rule is listed under `violations` with a JSON pointer to the value and how to mend it. \
+             The schema is at /v1/schema/task-spec.json.",
+        ),
+        ErrorCode::DatasetNotFound => (
+            S::NOT_FOUND,
+            "There is no such data set",
+            "No data set has this id; it may have been deleted. GET /v1/datasets lists those there are.",
+        ),
+        ErrorCode::DatasetNotReady => (
+            S::CONFLICT,
+            "The data set is not ready",
+            "Its content was not uploaded yet, is being read, or was refused. GET /v1/datasets/{id} shows its \
+             state and, if it was refused, the reason; other content may then be uploaded.",
+        ),
+        ErrorCode::DatasetSealed => (
+            S::CONFLICT,
+            "The data set is sealed",
+            "A data set never changes once its content was read, so that every model made from it can be checked \
+             again. Make a new data set for other content.",
+        ),
+        ErrorCode::DatasetInUse => (
+            S::CONFLICT,
+            "A task uses the data set",
+            "The models made from a data set could not be checked without it, so it is kept.",
+        ),
+        ErrorCode::TaskNotFound => {
+            (S::NOT_FOUND, "There is no such task", "No task has this id. GET /v1/tasks lists those there are.")
+        }
+        ErrorCode::TaskState => (
+            S::CONFLICT,
+            "The task's state does not allow this",
+            "Only a task that is queued or running can be cancelled, and only one that is over can be resumed.",
+        ),
+        ErrorCode::ModelNotFound => (
+            S::NOT_FOUND,
+            "There is no such model",
+            "No model has this id. GET /v1/tasks/{id}/leaderboard lists a task's models.",
+        ),
+        ErrorCode::FileNotFound => {
+            (S::NOT_FOUND, "The model has no such file", "GET /v1/models/{id}/files lists the files there are.")
+        }
+        ErrorCode::ExampleNotFound => (
+            S::NOT_FOUND,
+            "There is no such example",
+            "Examples are numbered from 0. GET /v1/datasets/{id}/examples lists them.",
+        ),
+        ErrorCode::NotFound => {
+            (S::NOT_FOUND, "Nothing is here", "No page or endpoint has this address; /openapi.json lists them.")
+        }
+        ErrorCode::MethodNotAllowed => (
+            S::METHOD_NOT_ALLOWED,
+            "The method does not work here",
+            "The address exists, but not for this method; the Allow header names those that work.",
+        ),
+        ErrorCode::IdempotencyConflict => (
+            S::UNPROCESSABLE_ENTITY,
+            "The Idempotency-Key was used for another request",
+            "A key names one request for 24 hours. The same key with the same body gets the first answer again \
+             (status 409 under this code while the first is still being worked on); use a new key for a new \
+             request.",
+        ),
+        ErrorCode::InvalidArchive => (
+            S::UNPROCESSABLE_ENTITY,
+            "The archive cannot be read",
+            "Zip, tar and tar.gz archives are read. This one is of another kind, damaged, encrypted, or ends too \
+             early. Pack it again and see that it opens on your own machine.",
+        ),
+        ErrorCode::UnsafePath => (
+            S::UNPROCESSABLE_ENTITY,
+            "The archive has an unsafe path",
+            "An entry's path is absolute, climbs out of the archive with `..`, or is a link. Pack plain files in \
+             plain folders.",
+        ),
+        ErrorCode::NestedArchive => (
+            S::UNPROCESSABLE_ENTITY,
+            "The archive holds another archive",
+            "Archives inside an archive are not opened. Unpack the inner one and pack its files directly.",
+        ),
+        ErrorCode::ArchiveTooLarge => (
+            S::PAYLOAD_TOO_LARGE,
+            "The archive is too large",
+            "It has more bytes, more entries, or unpacks to more than this service accepts; the detail says which \
+             limit.",
+        ),
+        ErrorCode::InvalidLayout => (
+            S::UNPROCESSABLE_ENTITY,
+            "The archive does not say what its pictures show",
+            "Put the pictures of each class in a folder named after it (optionally inside train, validation and \
+             test folders), or add a labels.csv with the columns path and label.",
+        ),
+        ErrorCode::TooFewExamples => (
+            S::UNPROCESSABLE_ENTITY,
+            "A class has too few pictures",
+            "Every class needs enough readable pictures to learn from, to choose by and to be tested on. The detail \
+             names the class, how many it has and how many it needs.",
+        ),
+        ErrorCode::InvalidImage => (
+            S::UNSUPPORTED_MEDIA_TYPE,
+            "The image cannot be read",
+            "PNG, JPEG, WebP, BMP and TIFF are read, told apart by their content. This is something else, or a \
+             damaged file.",
+        ),
+        ErrorCode::ImageTooLarge => (
+            S::PAYLOAD_TOO_LARGE,
+            "The image is too large",
+            "It has more bytes or pixels than this service accepts. Make it smaller; the networks look at small \
+             pictures anyway.",
+        ),
+        ErrorCode::LimitsTooTight => (
+            S::UNPROCESSABLE_ENTITY,
+            "No network meets the limits",
+            "Even the smallest network of the search space breaks one of the constraints. The detail says which and \
+             what would do.",
+        ),
+        ErrorCode::RangeNotSatisfiable => (
+            S::RANGE_NOT_SATISFIABLE,
+            "The range lies outside the file",
+            "Content-Range names the file's size; ask for bytes within it.",
+        ),
+        ErrorCode::Internal => (
+            S::INTERNAL_SERVER_ERROR,
+            "Something failed inside the service",
+            "It is not your request. The service's log says what happened, under the id in the x-request-id header.",
+        ),
+    };
+    About { status, title, explanation }
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct Problem {
+    pub(crate) code: ErrorCode,
+    pub(crate) status: StatusCode,
+    pub(crate) detail: String,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log only.
+    pub(crate) internal: Option<String>,
+}
+
+impl Problem {
+    /// A problem with its code's own status.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let (status, detail) = (about(code).status, detail.into());
+        Self { code, status, detail, violations: Vec::new(), headers: Vec::new(), internal: None }
+    }
+
+    /// A request that cannot be read.
+    pub(crate) fn request(detail: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, detail)
+    }
+
+    /// Something of ours failed; the error goes to the log and not to the client.
+    pub(crate) fn internal(error: impl Display) -> Self {
+        let detail = "something failed inside the service; its log says what";
+        Self { internal: Some(error.to_string()), ..Self::new(ErrorCode::Internal, detail) }
+    }
+
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// As the client sees it.
+    pub(crate) fn body(&self, instance: Option<&str>) -> ProblemBody {
+        ProblemBody {
+            kind: format!("/problems/{}", self.code),
+            title: about(self.code).title,
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            instance: instance.map(str::to_owned),
+            code: self.code.as_str(),
+            violations: self
+                .violations
+                .iter()
+                .map(|v| ViolationBody { pointer: v.pointer.clone(), message: v.message.clone() })
+                .collect(),
+        }
+    }
+
+    /// The response, with `application/problem+json`.
+    pub(crate) fn render(&self, instance: Option<&str>) -> Response {
+        let mut response = (self.status, Json(self.body(instance))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+        response
+    }
+}
+
+/// A problem as JSON (RFC 9457).
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody {
+    /// A stable relative address, `/problems/` and the code, with a page that explains it.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// The problem in a few words.
+    pub(crate) title: &'static str,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// What is wrong this time, where, and how to mend it.
+    pub(crate) detail: String,
+    /// The address asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<String>,
+    /// The stable code.
+    #[schema(schema_with = crate::words::error_code)]
+    pub(crate) code: &'static str,
+    /// The broken rules of a specification.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) violations: Vec<ViolationBody>,
+}
+
+/// One broken rule.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Violation)]
+pub(crate) struct ViolationBody {
+    /// JSON pointer (RFC 6901) to the value.
+    pub(crate) pointer: String,
+    /// What is wrong and how to mend it.
+    pub(crate) message: String,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // The outermost layer writes it again with the address, or as a page for a browser.
+        let mut response = self.render(None);
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        let code = error.code();
+        if let EngineError::Store(store) = &error
+            && store.is_transient()
+        {
+            return busy(store);
+        }
+        let internal = (code == ErrorCode::Internal).then(|| error.to_string());
+        Self { violations: error.violations().to_vec(), internal, ..Self::new(code, error.detail()) }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error.code() {
+            _ if error.is_transient() => busy(&error),
+            ErrorCode::Internal => Self::internal(error),
+            code => Self::new(code, error.to_string()),
+        }
+    }
+}
+
+fn busy(error: &StoreError) -> Problem {
+    let detail = "the service is busy; try again in a moment";
+    let problem = Problem { internal: Some(error.to_string()), ..Problem::new(ErrorCode::Internal, detail) };
+    problem.with_status(StatusCode::SERVICE_UNAVAILABLE).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_an_error_with_its_own_title() {
+        let mut titles: Vec<_> = ErrorCode::ALL.iter().map(|code| about(*code).title).collect();
+        for code in ErrorCode::ALL {
+            let about = about(*code);
+            assert!(about.status.is_client_error() || *code == ErrorCode::Internal, "{code}");
+            assert!(about.explanation.ends_with('.') && !about.title.ends_with('.'), "{code}");
+        }
+        titles.sort_unstable();
+        titles.dedup();
+        assert_eq!(titles.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn what_failed_inside_is_not_sent() {
+        let problem = Problem::internal("/var/lib/secret: permission denied");
+        let body = serde_json::to_string(&problem.body(None)).unwrap();
+        assert!(!body.contains("secret"), "{body}");
+        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

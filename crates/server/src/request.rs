@@ -1,0 +1,139 @@
+//! Reading requests strictly, with errors that say where and how to mend it.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::{StatusCode, header, request::Parts};
+use futures::StreamExt;
+use kindling_spec::ErrorCode;
+use serde::{Deserialize, de::DeserializeOwned};
+use std::str::FromStr;
+
+use crate::{Problem, app::App};
+
+/// A body of at most [`crate::Config::max_json_bytes`], kept as it came so that it can be hashed.
+pub(crate) struct JsonBody(pub(crate) Bytes);
+
+impl JsonBody {
+    /// Reads it; the Content-Type is not looked at.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        if self.0.iter().all(u8::is_ascii_whitespace) {
+            return Err(Problem::request("the body is empty; send JSON"));
+        }
+        serde_json::from_slice(&self.0).map_err(|error| Problem::request(format!("the body cannot be read: {error}")))
+    }
+
+    /// The same, an empty body being `{}`.
+    pub(crate) fn parse_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.0.iter().all(u8::is_ascii_whitespace) { Ok(T::default()) } else { self.parse() }
+    }
+}
+
+impl FromRequest<App> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let limit = app.config().max_json_bytes;
+        let too_large = || {
+            Problem::request(format!("the body has more than {limit} bytes, the most accepted here"))
+                .with_status(StatusCode::PAYLOAD_TOO_LARGE)
+        };
+        read(request, limit, too_large).await.map(Self)
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read(request: Request, limit: usize, too_large: impl Fn() -> Problem) -> Result<Bytes, Problem> {
+    if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let mut stream = Body::into_data_stream(request.into_body());
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| Problem::request(format!("the body did not arrive whole: {error}")))?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
+/// The length a client announces.
+pub(crate) fn content_length(headers: &axum::http::HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Query values; unknown names are refused.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::try_from_uri(&parts.uri).map_err(|error| {
+            use std::error::Error;
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Problem::request(format!("the query cannot be read: {cause}"))
+        })?;
+        Ok(Self(query.0))
+    }
+}
+
+/// The query of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    pub(crate) after: Option<String>,
+    pub(crate) limit: Option<u32>,
+}
+
+impl Page {
+    pub(crate) fn limit(&self) -> Result<u32, Problem> {
+        limit(self.limit)
+    }
+
+    /// The last item of the page before.
+    pub(crate) fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
+        after(self.after.as_deref())
+    }
+}
+
+/// Items in a page: 1 to 500, 100 when not said.
+pub(crate) fn limit(given: Option<u32>) -> Result<u32, Problem> {
+    match given {
+        None => Ok(100),
+        Some(limit @ 1..=500) => Ok(limit),
+        Some(other) => Err(Problem::request(format!("`limit` must be from 1 to 500, not {other}"))),
+    }
+}
+
+/// The last item of the page before.
+pub(crate) fn after<T: FromStr>(given: Option<&str>) -> Result<Option<T>, Problem> {
+    let Some(text) = given else { return Ok(None) };
+    let shown: String = text.chars().take(80).collect();
+    let refused = |_| Problem::request(format!("`after` must be the `next` of the page before, not `{shown}`"));
+    text.parse().map(Some).map_err(refused)
+}
+
+/// Reads an id out of an address: one that is malformed names nothing.
+pub(crate) fn id<T>(text: &str, code: ErrorCode, noun: &str) -> Result<T, Problem>
+where
+    T: FromStr<Err = kindling_spec::IdError>,
+{
+    text.parse().map_err(|error| Problem::new(code, format!("there is no such {noun}: {error}")))
+}
+
+/// Reads the parts of an address that are ids.
+macro_rules! ids {
+    ($($name:ident -> $id:ident, $code:ident, $noun:literal);+ $(;)?) => {
+        $(pub(crate) fn $name(text: &str) -> Result<kindling_spec::$id, Problem> {
+            id(text, ErrorCode::$code, $noun)
+        })+
+    };
+}
+
+ids! {
+    dataset_id -> DatasetId, DatasetNotFound, "data set";
+    task_id -> TaskId, TaskNotFound, "task";
+    model_id -> ModelId, ModelNotFound, "model";
+}

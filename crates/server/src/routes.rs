@@ -1,0 +1,349 @@
+//! The table of all routes: address, handler and description side by side.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::{Method, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use kindling_spec::{ErrorCode as E, TaskSpec};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::app::App;
+use crate::middleware::{RouteName, around, panicked};
+use crate::openapi::{self, Op, op};
+use crate::views::{
+    Answer, Dataset, ExampleView, FileView, LeaderboardItem, MistakeView, MoreBudget, NewDataset, Task,
+    TaskWithProgress, Trial,
+};
+use crate::{Problem, api, metrics, pages};
+
+/// One line of the table.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    handler: MethodRouter<App>,
+    pub(crate) op: Op,
+}
+
+fn route<H, T>(method: Method, filter: MethodFilter, path: &'static str, handler: H, op: Op) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let name = map_response(move |mut response: Response| async move {
+        response.extensions_mut().insert(RouteName(path));
+        response
+    });
+    Route { method, path, handler: on(filter, handler).layer(name), op }
+}
+
+macro_rules! verbs {
+    ($($name:ident: $method:ident),+ $(,)?) => {
+        $(fn $name<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H, op: Op) -> Route {
+            route(Method::$method, MethodFilter::$method, path, handler, op)
+        })+
+    };
+}
+
+verbs!(get: GET, post: POST, put: PUT, delete: DELETE);
+
+/// Every route there is. GET answers HEAD too.
+pub(crate) fn table() -> Vec<Route> {
+    [datasets(), tasks(), models(), service(), page_routes()].into_iter().flatten().collect()
+}
+
+fn datasets() -> Vec<Route> {
+    use api::datasets as d;
+    let o = |id, summary| op("datasets", id, summary);
+    vec![
+        post(
+            "/v1/datasets",
+            d::create,
+            o("createDataset", "Makes a data set without content.")
+                .takes::<NewDataset>()
+                .once()
+                .gives::<Dataset>(201, "Made; Location says where."),
+        ),
+        get(
+            "/v1/datasets",
+            d::list,
+            o("listDatasets", "Data sets, newest first.").paged().lists::<Dataset>("A page of data sets."),
+        ),
+        get(
+            "/v1/datasets/{id}",
+            d::get,
+            o("getDataset", "State, classes, counts by split and audit.")
+                .gives::<Dataset>(200, "The data set.")
+                .problems(&[E::DatasetNotFound]),
+        ),
+        delete(
+            "/v1/datasets/{id}",
+            d::delete,
+            o("deleteDataset", "Deletes a data set that no task uses.").gives_nothing(204, "It is gone.").problems(&[
+                E::DatasetNotFound,
+                E::DatasetInUse,
+                E::DatasetNotReady,
+            ]),
+        ),
+        put(
+            "/v1/datasets/{id}/content",
+            api::upload::put,
+            o("uploadContent", "Takes an archive of pictures, reads it and seals the data set.")
+                .about(
+                    "The body is a zip, tar or tar.gz with a folder for each class (optionally inside train, \
+                     validation and test folders), or with a labels.csv (path,label[,split]). It is streamed to \
+                     disk. The answer comes when it was read and audited; with `Prefer: respond-async` at once.",
+                )
+                .header("Content-Digest", "`sha-256=:…:` (RFC 9530); compared with what arrives.")
+                .header("x-content-sha256", "The same in hexadecimal.")
+                .header("Prefer", "`respond-async`: answer 202 while the archive is being read.")
+                .takes_bytes("application/octet-stream")
+                .gives::<Dataset>(200, "Sealed.")
+                .gives::<Dataset>(202, "Being read; ask for the data set until its state is `ready` or `refused`.")
+                .problems(&[
+                    E::InvalidRequest,
+                    E::DatasetNotFound,
+                    E::DatasetSealed,
+                    E::DatasetNotReady,
+                    E::InvalidArchive,
+                    E::UnsafePath,
+                    E::NestedArchive,
+                    E::ArchiveTooLarge,
+                    E::InvalidLayout,
+                    E::TooFewExamples,
+                ]),
+        ),
+        get(
+            "/v1/datasets/{id}/examples",
+            d::examples,
+            o("listExamples", "Its pictures, by class and split.")
+                .query("class", "Only this class.")
+                .query("split", "Only `train`, `validation` or `test`.")
+                .paged()
+                .lists::<ExampleView>("A page of examples.")
+                .problems(&[E::DatasetNotFound, E::DatasetNotReady]),
+        ),
+        get(
+            "/v1/datasets/{id}/examples/{number}/image",
+            d::image,
+            o("getExampleImage", "A picture as it was uploaded, or small.")
+                .query("size", "A JPEG whose longer side is at most this many pixels, 16 to 1024.")
+                .header("If-None-Match", "Entity tags known.")
+                .gives_bytes(200, "image/*", "The picture.")
+                .gives_nothing(304, "Known.")
+                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady, E::ExampleNotFound]),
+        ),
+    ]
+}
+
+fn tasks() -> Vec<Route> {
+    use api::tasks as t;
+    let o = |id, summary| op("tasks", id, summary);
+    vec![
+        post(
+            "/v1/tasks",
+            t::create,
+            o("createTask", "Posts a task; its study starts at once.")
+                .takes_named("TaskSpec")
+                .once()
+                .gives::<TaskWithProgress>(201, "Posted; Location says where.")
+                .problems(&[E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::LimitsTooTight]),
+        ),
+        get("/v1/tasks", t::list, o("listTasks", "Tasks, newest first.").paged().lists::<Task>("A page of tasks.")),
+        get(
+            "/v1/tasks/{id}",
+            t::get,
+            o("getTask", "State, progress and the best model so far.")
+                .gives::<TaskWithProgress>(200, "The task.")
+                .problems(&[E::TaskNotFound]),
+        ),
+        post(
+            "/v1/tasks/{id}/cancel",
+            t::cancel,
+            o("cancelTask", "Stops the study; what was found is kept.")
+                .once()
+                .gives::<TaskWithProgress>(200, "Cancelled.")
+                .problems(&[E::TaskNotFound, E::TaskState]),
+        ),
+        post(
+            "/v1/tasks/{id}/resume",
+            t::resume,
+            o("resumeTask", "Goes on with a study that is over, with more budget.")
+                .takes::<MoreBudget>()
+                .once()
+                .gives::<TaskWithProgress>(200, "It goes on.")
+                .problems(&[E::TaskNotFound, E::TaskState]),
+        ),
+        get(
+            "/v1/tasks/{id}/trials",
+            t::trials,
+            o("listTrials", "Its trials, by number.")
+                .paged()
+                .lists::<Trial>("A page of trials.")
+                .problems(&[E::TaskNotFound]),
+        ),
+        get(
+            "/v1/tasks/{id}/leaderboard",
+            t::leaderboard,
+            o("getLeaderboard", "Its models, the best first.")
+                .paged()
+                .lists::<LeaderboardItem>("A page of models.")
+                .problems(&[E::TaskNotFound]),
+        ),
+        get(
+            "/v1/tasks/{id}/events",
+            api::events::stream_of,
+            o("followTask", "What happens, as it happens (server-sent events).")
+                .about(
+                    "Events `task`, `trial`, `rung` and `model` with rising ids; after the task is over and all \
+                     was told, an event `end` without an id, and the stream closes.",
+                )
+                .header("Last-Event-ID", "Go on after this event.")
+                .query("after", "The same for clients that cannot set headers.")
+                .gives_bytes(200, "text/event-stream", "The events.")
+                .problems(&[E::InvalidRequest, E::TaskNotFound]),
+        ),
+    ]
+}
+
+fn models() -> Vec<Route> {
+    use api::models as m;
+    let o = |id, summary| op("models", id, summary);
+    let ranged = |o: Op| {
+        o.header("Range", "A byte range.")
+            .header("If-None-Match", "Entity tags known.")
+            .gives_bytes(200, "application/octet-stream", "The file; ETag is a SHA-256.")
+            .gives_bytes(206, "application/octet-stream", "The part asked for.")
+            .gives_nothing(304, "Known.")
+    };
+    vec![
+        get(
+            "/v1/models/{id}",
+            m::card,
+            o("getModel", "The model card.")
+                .gives_bytes(200, "application/json", "Task, data, figures with intervals, cost, checks.")
+                .problems(&[E::ModelNotFound]),
+        ),
+        get(
+            "/v1/models/{id}/files",
+            m::list_files,
+            o("listFiles", "Its files.").paged().lists::<FileView>("A page of files.").problems(&[E::ModelNotFound]),
+        ),
+        get(
+            "/v1/models/{id}/files/{name}",
+            m::file,
+            ranged(o("getFile", "One file.")).problems(&[E::ModelNotFound, E::FileNotFound, E::RangeNotSatisfiable]),
+        ),
+        get(
+            "/v1/models/{id}/bundle.zip",
+            api::bundle::zip,
+            ranged(o("getBundle", "All files in one zip, the same bytes each time."))
+                .problems(&[E::ModelNotFound, E::RangeNotSatisfiable]),
+        ),
+        post(
+            "/v1/models/{id}/predict",
+            m::predict,
+            o("predict", "What the model sees in an image.")
+                .about("The body is the file's own bytes: PNG, JPEG, WebP, BMP or TIFF.")
+                .takes_bytes("image/*")
+                .gives::<Answer>(200, "The classes' probabilities.")
+                .problems(&[E::InvalidRequest, E::ModelNotFound, E::InvalidImage, E::ImageTooLarge]),
+        ),
+        get(
+            "/v1/models/{id}/mistakes",
+            m::mistakes,
+            o("listMistakes", "The test pictures that it gets wrong.")
+                .paged()
+                .lists::<MistakeView>("A page of mistakes.")
+                .problems(&[E::ModelNotFound]),
+        ),
+    ]
+}
+
+fn service() -> Vec<Route> {
+    let o = |id, summary| op("service", id, summary);
+    vec![
+        get(
+            "/v1/schema/task-spec.json",
+            || async { json_text(TaskSpec::json_schema().to_string(), "application/schema+json") },
+            o("getTaskSpecSchema", "The task specification's JSON Schema.").gives_bytes(
+                200,
+                "application/schema+json",
+                "The schema.",
+            ),
+        ),
+        get(
+            "/openapi.json",
+            || async { json_text(openapi::document().to_string(), "application/json") },
+            o("getOpenApi", "This document.").gives_bytes(200, "application/json", "OpenAPI 3.1."),
+        ),
+        get(
+            "/healthz",
+            api::health::alive,
+            o("getHealth", "The process answers.").gives_bytes(200, "text/plain", "It does."),
+        ),
+        get(
+            "/readyz",
+            api::health::ready,
+            o("getReadiness", "Whether database, queue and disk work.")
+                .gives::<api::health::Readiness>(200, "They do.")
+                .gives::<api::health::Readiness>(503, "One of them does not."),
+        ),
+        get(
+            "/metrics",
+            metrics::show,
+            o("getMetrics", "Figures for Prometheus.").gives_bytes(200, "text/plain", "Prometheus's text format."),
+        ),
+    ]
+}
+
+fn page_routes() -> Vec<Route> {
+    let o = |id, summary| op("pages", id, summary).gives_bytes(200, "text/html", "The page.");
+    let asset = |id, summary, kind| op("pages", id, summary).gives_bytes(200, kind, "The file.");
+    vec![
+        get("/", pages::home, o("showHome", "Data sets and tasks, and the way in.")),
+        get(
+            "/datasets/{id}",
+            pages::dataset,
+            o("showDataset", "A data set's audit and pictures, and the form that posts a task.")
+                .query("class", "Only this class.")
+                .query("split", "Only this split.")
+                .query("after", "The last picture of the page before.")
+                .query("limit", "Pictures on the page.")
+                .problems(&[E::DatasetNotFound]),
+        ),
+        get(
+            "/tasks/{id}",
+            pages::task,
+            o("showTask", "A task as it goes, its models, and a box to try the best.").problems(&[E::TaskNotFound]),
+        ),
+        get(
+            "/tasks/{id}/live",
+            pages::task_live,
+            o("showTaskLive", "The parts of a task's page that change.").problems(&[E::TaskNotFound]),
+        ),
+        get("/models/{id}", pages::model, o("showModel", "A model.").problems(&[E::ModelNotFound])),
+        get("/problems/{code}", pages::explain, o("showProblem", "What an error means.").problems(&[E::NotFound])),
+        get("/assets/style.css", pages::style, asset("getStyle", "The pages' style.", "text/css")),
+        get("/assets/app.js", pages::script, asset("getScript", "The pages' script.", "text/javascript")),
+        get("/favicon.ico", pages::icon, asset("getIcon", "The pages' icon.", "image/svg+xml")),
+    ]
+}
+
+fn json_text(text: String, media_type: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, media_type)], text).into_response()
+}
+
+/// The table as a router.
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in table() {
+        router = router.route(route.path, route.handler);
+    }
+    router
+        .fallback(|| async { Problem::new(E::NotFound, "nothing has this address; /openapi.json lists what there is") })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), around))
+        .with_state(app)
+}

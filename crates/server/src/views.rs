@@ -1,0 +1,412 @@
+//! What clients see of the records: all that is of use to them, nothing of the inside (tokens, keys, pids).
+//! Times are Unix milliseconds.
+
+use kindling_data::Example;
+use kindling_engine::{LeaderboardEntry, Mistake, Prediction, Progress};
+use kindling_spec::DatasetId;
+use kindling_store::{DatasetRecord, FileRecord, RungResult, TaskRecord, TrialRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::words;
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct List<T> {
+    /// The items.
+    pub(crate) items: Vec<T>,
+    /// The next page's `after`; null on the last page.
+    pub(crate) next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A page out of one item more than asked for.
+    pub(crate) fn page(mut items: Vec<T>, limit: usize, key: impl Fn(&T) -> String) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Self { next: items.last().filter(|_| more).map(key), items }
+    }
+
+    pub(crate) fn map<U>(self, with: impl Fn(T) -> U) -> List<U> {
+        List { items: self.items.into_iter().map(with).collect(), next: self.next }
+    }
+}
+
+/// What `POST /v1/datasets` takes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDataset {
+    /// A name for people, 1 to 200 characters.
+    pub(crate) name: String,
+    /// What its labels are for.
+    #[schema(schema_with = words::task_kind)]
+    pub(crate) kind: kindling_spec::TaskKind,
+}
+
+/// What `POST /v1/tasks/{id}/resume` takes.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MoreBudget {
+    /// Seconds to add.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub(crate) seconds: Option<f64>,
+    /// Trials to add.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub(crate) trials: Option<u32>,
+}
+
+/// Why content was refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Refusal {
+    /// The stable code.
+    #[schema(schema_with = words::error_code)]
+    code: &'static str,
+    /// What, where and how to mend it.
+    detail: String,
+}
+
+/// A data set.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Dataset {
+    /// Its id.
+    id: String,
+    /// A name for people.
+    name: String,
+    /// What its labels are for.
+    #[schema(schema_with = words::task_kind)]
+    kind: &'static str,
+    /// Where it stands.
+    #[schema(schema_with = words::dataset_state)]
+    state: &'static str,
+    /// Why its content was refused.
+    problem: Option<Refusal>,
+    /// SHA-256 over its classes and pictures, once sealed.
+    hash: Option<String>,
+    /// Once sealed: `classes`, `counts` by class and split, `examples`, `audit`.
+    summary: Option<Value>,
+    /// When it was made.
+    created_at: i64,
+    /// When it last changed.
+    updated_at: i64,
+}
+
+impl From<DatasetRecord> for Dataset {
+    fn from(record: DatasetRecord) -> Self {
+        Self {
+            id: record.id.into(),
+            name: record.name,
+            kind: record.kind.as_str(),
+            state: record.state.as_str(),
+            problem: record.problem.map(|p| Refusal { code: p.code.as_str(), detail: p.detail }),
+            hash: record.hash,
+            summary: record.summary,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
+    }
+}
+
+/// One labelled picture.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Example)]
+pub(crate) struct ExampleView {
+    /// Its number, from 0.
+    pub(crate) index: usize,
+    /// Its path in the upload.
+    path: String,
+    /// Its class.
+    class: String,
+    /// The side it is on.
+    #[schema(schema_with = words::split)]
+    split: &'static str,
+    /// SHA-256 of its file.
+    sha256: String,
+    /// The size of its file.
+    bytes: u64,
+    /// Width in pixels, upright.
+    width: u32,
+    /// Height in pixels, upright.
+    height: u32,
+    /// Its group of look-alikes.
+    group: u32,
+    /// Where its file is.
+    image: String,
+}
+
+impl ExampleView {
+    pub(crate) fn new(dataset: &DatasetId, index: usize, example: &Example, classes: &[String]) -> Self {
+        Self {
+            index,
+            path: example.path.clone(),
+            class: classes.get(example.class).cloned().unwrap_or_default(),
+            split: example.split.as_str(),
+            sha256: example.sha256.clone(),
+            bytes: example.bytes,
+            width: example.width,
+            height: example.height,
+            group: example.group,
+            image: format!("/v1/datasets/{dataset}/examples/{index}/image"),
+        }
+    }
+}
+
+/// A task and its study.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Task {
+    /// Its id.
+    pub(crate) id: String,
+    /// What was asked for.
+    #[schema(value_type = Object)]
+    spec: Value,
+    /// The data set it learns from.
+    dataset: String,
+    /// Where it stands.
+    #[schema(schema_with = words::task_state)]
+    state: &'static str,
+    /// Why it ended as it did.
+    reason: Option<String>,
+    /// The budget granted in all.
+    #[schema(value_type = Object)]
+    budget: Value,
+    /// Seconds of it spent.
+    spent_seconds: f64,
+    /// When it was posted.
+    created_at: i64,
+    /// When its first trial started.
+    started_at: Option<i64>,
+    /// When it ended.
+    ended_at: Option<i64>,
+    /// The best model so far.
+    best_model: Option<String>,
+}
+
+impl TryFrom<TaskRecord> for Task {
+    type Error = serde_json::Error;
+
+    fn try_from(record: TaskRecord) -> Result<Self, Self::Error> {
+        Ok(Self {
+            id: record.id.into(),
+            spec: serde_json::to_value(record.spec)?,
+            dataset: record.dataset.into(),
+            state: record.state.as_str(),
+            reason: record.reason,
+            budget: serde_json::to_value(record.budget)?,
+            spent_seconds: record.spent_seconds,
+            created_at: record.created_at,
+            started_at: record.started_at,
+            ended_at: record.ended_at,
+            best_model: record.best_model.map(Into::into),
+        })
+    }
+}
+
+/// A task with how its study stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskWithProgress {
+    #[serde(flatten)]
+    pub(crate) task: Task,
+    /// How the study stands: `state`, `reason`, `trials` by state, `trials_started`, `seconds_spent`,
+    /// `seconds_total`, `seconds_left`, `trials_left`, `best`.
+    #[schema(value_type = Object)]
+    pub(crate) progress: Progress,
+    /// The best model so far, as on the leaderboard.
+    #[schema(value_type = Option<LeaderboardItem>)]
+    pub(crate) best: Option<LeaderboardEntry>,
+}
+
+/// One candidate.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Trial {
+    /// Its id.
+    id: String,
+    /// The task it is of.
+    task: String,
+    /// Its number within the task.
+    pub(crate) number: u32,
+    /// The network and its training: `family` and `params`.
+    #[schema(value_type = Object)]
+    genome: kindling_spec::Genome,
+    /// What the network costs, known before training.
+    cost: Value,
+    /// Where it stands.
+    #[schema(schema_with = words::trial_state)]
+    state: &'static str,
+    /// The rung to run, running, or last run.
+    rung: u32,
+    /// Epochs done.
+    epochs: u32,
+    /// Epochs done when that rung is.
+    target_epochs: u32,
+    /// How often a worker died while it had this trial.
+    deaths: u32,
+    /// The worker that has it or last had it.
+    worker: Option<String>,
+    /// Why it was pruned or failed.
+    reason: Option<String>,
+    /// The objective on the validation split after the last rung done.
+    value: Option<f64>,
+    /// The rungs done: `rung`, `epochs`, `value`, `metrics`, `train_loss`, `seconds`, `images_per_second`,
+    /// `finished_at`.
+    #[schema(value_type = Vec<Object>)]
+    results: Vec<RungResult>,
+    /// When it was made.
+    created_at: i64,
+    /// When its state last changed.
+    updated_at: i64,
+}
+
+impl From<TrialRecord> for Trial {
+    fn from(record: TrialRecord) -> Self {
+        Self {
+            id: record.id.into(),
+            task: record.task.into(),
+            number: record.number,
+            genome: record.genome,
+            cost: record.cost,
+            state: record.state.as_str(),
+            rung: record.rung,
+            epochs: record.epochs,
+            target_epochs: record.target_epochs,
+            deaths: record.deaths,
+            worker: record.worker,
+            reason: record.reason,
+            value: record.results.last().map(|r| r.value),
+            results: record.results,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
+    }
+}
+
+/// The schema of a [`LeaderboardEntry`].
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it stands for the engine's type in the OpenAPI document")]
+pub(crate) struct LeaderboardItem {
+    /// The model.
+    model: String,
+    /// The trial it comes from.
+    trial: String,
+    /// That trial's number.
+    trial_number: u32,
+    /// The rung it was exported after.
+    rung: u32,
+    /// The family of its network.
+    family: String,
+    /// Pixels a side of its input.
+    resolution: u64,
+    /// The objective on the validation split.
+    value: f64,
+    /// The objective on the test split.
+    test_value: f64,
+    /// Trainable parameters.
+    parameters: u64,
+    /// Bytes of the weights as deployed.
+    weights_bytes: u64,
+    /// Multiply-accumulates for one image.
+    macs: u64,
+    /// Peak bytes of activations.
+    ram_bytes: u64,
+    /// Milliseconds for one image.
+    latency_ms: f64,
+    /// Whether no other model is at least as good in value, weight bytes and latency, and better in one.
+    pareto: bool,
+    /// When it was made.
+    created_at: i64,
+}
+
+/// One file of a model.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = File)]
+pub(crate) struct FileView {
+    /// Its name.
+    name: String,
+    /// Its size.
+    bytes: u64,
+    /// SHA-256 of its content.
+    sha256: String,
+    /// Its media type.
+    media_type: String,
+    /// What it is for.
+    about: String,
+    /// Where it is.
+    href: String,
+}
+
+impl FileView {
+    pub(crate) fn new(model: &kindling_spec::ModelId, file: FileRecord) -> Self {
+        let href = format!("/v1/models/{model}/files/{}", file.name);
+        let FileRecord { name, bytes, sha256, media_type, about } = file;
+        Self { name, bytes, sha256, media_type, about, href }
+    }
+}
+
+/// A model's answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// The model that answered.
+    model: String,
+    /// The most probable class.
+    label: String,
+    /// Each class and its probability, in the order of the model's outputs.
+    probabilities: Vec<ClassProbability>,
+    /// Width of the picture in pixels, upright.
+    width: u32,
+    /// Height of the picture in pixels, upright.
+    height: u32,
+    /// Milliseconds the network and its preprocessing took.
+    milliseconds: f64,
+}
+
+/// A class and its probability.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClassProbability {
+    /// The class.
+    label: String,
+    /// Its probability, 0 to 1.
+    probability: f32,
+}
+
+impl Answer {
+    pub(crate) fn new(model: &kindling_spec::ModelId, given: Prediction) -> Self {
+        let pair = |(label, probability)| ClassProbability { label, probability };
+        Self {
+            model: model.to_string(),
+            label: given.label,
+            probabilities: given.probabilities.into_iter().map(pair).collect(),
+            width: given.width,
+            height: given.height,
+            milliseconds: given.milliseconds,
+        }
+    }
+}
+
+/// A test picture that the model got wrong.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Mistake)]
+pub(crate) struct MistakeView {
+    /// The example's number in the data set.
+    pub(crate) example: usize,
+    /// Its class.
+    truth: String,
+    /// What the model answered.
+    predicted: String,
+    /// With which probability.
+    probability: f32,
+    /// Where the picture is.
+    image: String,
+}
+
+impl MistakeView {
+    pub(crate) fn new(dataset: &DatasetId, given: Mistake) -> Self {
+        Self {
+            image: format!("/v1/datasets/{dataset}/examples/{}/image", given.example),
+            example: given.example,
+            truth: given.truth,
+            predicted: given.predicted,
+            probability: given.probability,
+        }
+    }
+}
