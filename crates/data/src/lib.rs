@@ -22,6 +22,8 @@ mod similar;
 mod sniff;
 mod source;
 mod split;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use batch::{Augment, BatchSource, epoch_seed, load_exact};

@@ -203,7 +203,7 @@ mod tests {
         for (i, example) in examples.iter_mut().enumerate() {
             example.given = Some([Split::Train, Split::Validation, Split::Test][i % 3]);
         }
-        (examples[0].group, examples[2].group) = (7, 7);
+        (examples[0].group, examples[2].group) = (99, 99);
         let Assignment { splits, moved } = assign(&examples, 1);
         assert_eq!((splits[0], splits[2], moved), (Split::Test, Split::Test, 1));
     }

@@ -12,9 +12,33 @@ const STEPS: usize = 14;
 /// How much of a picture something covers, 0 to 1 for each pixel.
 pub(super) type Cover = Vec<f32>;
 
+/// Points along each side of a flow's grid, which reaches a quarter beyond the picture.
+const GRID: usize = 56;
+
+/// A swirling flow, worked out once at the points of a grid: it is looked at many times.
+struct Flow(Vec<[f32; 2]>);
+
+impl Flow {
+    fn new(noise: Noise, grain: f32) -> Self {
+        let place = |i: usize| (i as f32 / (GRID - 1) as f32 * 1.5 - 0.25) * grain;
+        Self((0..GRID * GRID).map(|i| noise.curl(place(i % GRID), place(i / GRID))).collect())
+    }
+
+    fn at(&self, x: f32, y: f32) -> [f32; 2] {
+        let place = |v: f32| ((v + 0.25) / 1.5 * (GRID - 1) as f32).clamp(0.0, (GRID - 1) as f32 - 1e-3);
+        let (gx, gy) = (place(x), place(y));
+        let (i, j) = (gx as usize, gy as usize);
+        let (u, v) = (gx - i as f32, gy - j as f32);
+        let point = |j: usize, i: usize, c: usize| self.0[j * GRID + i][c];
+        std::array::from_fn(|c| {
+            lerp(lerp(point(j, i, c), point(j, i + 1, c), u), lerp(point(j + 1, i, c), point(j + 1, i + 1, c), u), v)
+        })
+    }
+}
+
 /// A flow that rises from a source.
 struct Plume {
-    noise: Noise,
+    flow: Flow,
     /// The middle of the source.
     source: [f32; 2],
     /// Half the width of the source.
@@ -23,48 +47,41 @@ struct Plume {
     height: f32,
     /// Sideways drift for each unit of height.
     wind: f32,
-    /// Strength and size of the swirls.
+    /// Strength of the swirls.
     swirl: f32,
-    grain: f32,
     /// How much wider it is at the top than at the source.
     spread: f32,
 }
 
 impl Plume {
-    /// Follows a point back: where across the source it left (-1 to 1 is inside), and its height as
-    /// a share of the plume's.
-    fn trace(&self, x: f32, y: f32) -> (f32, f32) {
+    /// Follows a point back: where across the source it left; -1 to 1 is inside.
+    fn trace(&self, x: f32, y: f32) -> f32 {
         let rise = (self.source[1] - y) / self.height;
         if !(-0.12..1.25).contains(&rise) {
-            return (9.0, rise);
+            return 9.0;
         }
         let (mut px, mut py) = (x, y);
         let step = (self.source[1] - y).max(0.02) / STEPS as f32;
         for _ in 0..STEPS {
             let above = ((self.source[1] - py) / self.height).clamp(0.0, 1.0);
-            let [u, v] = self.noise.curl(px * self.grain, py * self.grain);
+            let [u, v] = self.flow.at(px, py);
             let strength = self.swirl * (0.25 + above);
             px -= step * (self.wind * (0.3 + above) + strength * u);
             py += step * (1.0 - 0.5 * strength * v).max(0.2);
         }
-        let above = rise.clamp(0.0, 1.3);
-        (
-            ((px - self.source[0]) / (self.width * (1.0 + self.spread * above))),
-            (self.source[1] - (y + (py - self.source[1]))) / self.height,
-        )
+        (px - self.source[0]) / (self.width * (1.0 + self.spread * rise.clamp(0.0, 1.3)))
     }
 }
 
 /// Draws smoke; returns what it covers.
 pub(super) fn smoke(canvas: &mut Canvas, rng: &mut SplitMix, scene: &Scene, source: [f32; 2], size: f32) -> Cover {
     let plume = Plume {
-        noise: Noise(rng.next()),
+        flow: Flow::new(Noise(rng.next()), rng.range(4.0, 7.0)),
         source,
         width: size * rng.range(0.07, 0.15),
         height: size * rng.range(0.65, 1.0),
         wind: rng.range(-0.7, 0.7),
         swirl: rng.range(0.16, 0.32),
-        grain: rng.range(4.0, 7.0),
         spread: rng.range(1.4, 3.2),
     };
     let detail = Noise(rng.next());
@@ -75,7 +92,7 @@ pub(super) fn smoke(canvas: &mut Canvas, rng: &mut SplitMix, scene: &Scene, sour
     let mut cover = vec![0.0; canvas.pixels.len()];
     let mut at = 0;
     canvas.paint(|x, y, old| {
-        let (across, _) = plume.trace(x, y);
+        let across = plume.trace(x, y);
         let rise = (plume.source[1] - y) / plume.height;
         let puff = detail.fbm(across * 1.6, (x + y) * 5.0 + rise * 4.0, 3);
         let body = smooth(1.25, 0.35, across.abs() + 0.35 * puff);
@@ -92,13 +109,12 @@ pub(super) fn smoke(canvas: &mut Canvas, rng: &mut SplitMix, scene: &Scene, sour
 /// Draws a fire and its light; returns what the flames cover.
 pub(super) fn fire(canvas: &mut Canvas, rng: &mut SplitMix, scene: &Scene, source: [f32; 2], size: f32) -> Cover {
     let plume = Plume {
-        noise: Noise(rng.next()),
+        flow: Flow::new(Noise(rng.next()), rng.range(1.6, 2.6) / size.max(0.12)),
         source,
         width: size * rng.range(0.28, 0.6),
         height: size * rng.range(0.8, 1.4),
         wind: rng.range(-0.25, 0.25),
         swirl: rng.range(0.22, 0.36),
-        grain: rng.range(1.6, 2.6) / size.max(0.12),
         spread: -0.3,
     };
     let tongues = Noise(rng.next());
@@ -113,7 +129,7 @@ pub(super) fn fire(canvas: &mut Canvas, rng: &mut SplitMix, scene: &Scene, sourc
     let mut cover = vec![0.0; canvas.pixels.len()];
     let mut at = 0;
     canvas.paint(|x, y, old| {
-        let (across, _) = plume.trace(x, y);
+        let across = plume.trace(x, y);
         let rise = (plume.source[1] - y) / plume.height;
         // Each tongue has a height of its own, and flickers along its way.
         let tongue =
