@@ -1,1 +1,27 @@
+//! Runs studies: takes data sets and tasks in, decides what is trained next, trains it in worker
+//! processes, and turns the best trials into models that were re-run before they are offered.
+//!
+//! Knows nothing of HTTP. Everything it must not forget is in the store before it is acted upon, so
+//! any process may be killed at any moment: a restart finds the records, gives the trials of dead
+//! workers to living ones, and goes on.
 
+mod clock;
+mod datasets;
+mod error;
+mod fleet;
+mod models;
+mod release;
+mod scheduler;
+mod service;
+mod space;
+mod tasks;
+mod worker;
+
+pub use error::EngineError;
+pub use fleet::{WorkerFleet, default_workers};
+pub use models::{LeaderboardEntry, Mistake, Prediction};
+pub use scheduler::{Scheduler, run_scheduler};
+pub use service::Service;
+pub use space::Plan;
+pub use tasks::Progress;
+pub use worker::{WorkerOptions, run_worker};

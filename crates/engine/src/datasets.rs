@@ -1,0 +1,219 @@
+//! Data sets: taken in, sealed, opened, deleted.
+
+use kindling_data::{Dataset, ingest, sweep};
+use kindling_spec::{DatasetId, DatasetState, ErrorCode, TaskKind};
+use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, Problem};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::error::blocking;
+use crate::release::EXPORT_PREFIX;
+use crate::{EngineError, Service, clock::now_ms};
+
+/// The key of a data set's directory among the files.
+fn key(id: &DatasetId) -> String {
+    format!("datasets/{id}")
+}
+
+impl Service {
+    /// Makes a data set without content.
+    ///
+    /// # Errors
+    /// The name is not 1 to 200 characters, or the store failed.
+    pub async fn create_dataset(&self, name: &str, kind: TaskKind) -> Result<DatasetRecord, EngineError> {
+        let length = name.trim().chars().count();
+        if length == 0 || length > 200 || name.chars().any(char::is_control) {
+            let detail = "`name` must have 1 to 200 characters, not only spaces and no control characters";
+            return Err(EngineError::refused(ErrorCode::InvalidRequest, detail));
+        }
+        let now = now_ms();
+        let record = DatasetRecord {
+            id: DatasetId::new(),
+            name: name.trim().to_owned(),
+            kind,
+            state: DatasetState::Empty,
+            problem: None,
+            hash: None,
+            summary: None,
+            created_at: now,
+            updated_at: now,
+        };
+        self.store().meta.create_dataset(&record).await?;
+        Ok(record)
+    }
+
+    /// A fresh path to write an upload to before [`seal_dataset`](Self::seal_dataset).
+    pub fn upload_path(&self, id: &DatasetId) -> PathBuf {
+        self.scratch().join(format!("upload-{id}-{}", DatasetId::new()))
+    }
+
+    /// Reads an archive or directory into the data set and seals it. An archive written to
+    /// [`upload_path`](Self::upload_path) is removed in every case.
+    ///
+    /// # Errors
+    /// The data set is not waiting for content ([`ErrorCode::DatasetSealed`], [`ErrorCode::DatasetNotReady`]);
+    /// or the content was refused, which is kept in the record too, and other content may be uploaded.
+    pub async fn seal_dataset(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
+        let result = self.seal(id, source).await;
+        if source.starts_with(self.scratch())
+            && let Err(error) = tokio::fs::remove_file(source).await
+        {
+            tracing::warn!(path = %source.display(), %error, "an uploaded archive could not be removed");
+        }
+        result
+    }
+
+    async fn seal(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
+        let open = [DatasetState::Empty, DatasetState::Refused];
+        let meta = &self.store().meta;
+        if !meta.update_dataset(id, &open, &DatasetUpdate::to(DatasetState::Processing), now_ms()).await? {
+            let state = meta.dataset(id).await?.state;
+            return Err(match state {
+                DatasetState::Ready => EngineError::refused(
+                    ErrorCode::DatasetSealed,
+                    format!("data set {id} has content and is sealed; make a new data set for other content"),
+                ),
+                _ => EngineError::refused(
+                    ErrorCode::DatasetNotReady,
+                    format!("content for data set {id} is being read already; wait until that has ended"),
+                ),
+            });
+        }
+        let (directory, limits, source) =
+            (self.scratch().join(format!("ingest-{id}")), self.limits().clone(), source.to_owned());
+        let out = directory.clone();
+        let read = blocking(move || Ok(ingest(&source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;
+        let update = match &read {
+            Ok(manifest) => {
+                // What a process killed after moving and before sealing left is in the way.
+                self.store().files.delete_prefix(&key(id)).await?;
+                self.store().files.move_dir(&key(id), &directory).await?;
+                let counts: serde_json::Map<_, _> = manifest
+                    .audit
+                    .class_counts
+                    .iter()
+                    .map(|c| (c.class.clone(), json!({"train": c.train, "validation": c.validation, "test": c.test})))
+                    .collect();
+                let summary = json!({
+                    "classes": manifest.classes,
+                    "examples": manifest.examples.len(),
+                    "counts": counts,
+                    "audit": manifest.audit,
+                });
+                DatasetUpdate {
+                    state: DatasetState::Ready,
+                    problem: None,
+                    hash: Some(manifest.hash.clone()),
+                    summary: Some(summary),
+                }
+            }
+            Err(error) => DatasetUpdate {
+                state: DatasetState::Refused,
+                problem: Some(Problem { code: error.code(), detail: error.detail() }),
+                hash: None,
+                summary: None,
+            },
+        };
+        meta.update_dataset(id, &[DatasetState::Processing], &update, now_ms()).await?;
+        read?;
+        Ok(meta.dataset(id).await?)
+    }
+
+    /// One data set's record.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub async fn dataset(&self, id: &DatasetId) -> Result<DatasetRecord, EngineError> {
+        Ok(self.store().meta.dataset(id).await?)
+    }
+
+    /// Opens a sealed data set's content.
+    ///
+    /// # Errors
+    /// There is none of this id, or it is not ready.
+    pub async fn open_dataset(&self, id: &DatasetId) -> Result<Arc<Dataset>, EngineError> {
+        let record = self.dataset(id).await?;
+        if record.state != DatasetState::Ready {
+            self.dataset_cache().forget(id);
+            let why = record.problem.map_or_else(
+                || "upload its content and wait until it is ready".to_owned(),
+                |p| format!("{}; upload other content", p.detail),
+            );
+            let detail = format!("data set {id} is {}, not ready: {why}", record.state);
+            return Err(EngineError::refused(ErrorCode::DatasetNotReady, detail));
+        }
+        if let Some(open) = self.dataset_cache().get(id) {
+            return Ok(open);
+        }
+        let Some(directory) = self.store().files.local_path(&key(id))? else {
+            let detail = format!("the files of data set {id} are not on this machine's disk");
+            return Err(EngineError::refused(ErrorCode::Internal, detail));
+        };
+        let open = Arc::new(blocking(move || Ok(Dataset::open(&directory)?)).await?);
+        self.dataset_cache().put(id, open.clone());
+        Ok(open)
+    }
+
+    /// Deletes a data set that no task uses.
+    ///
+    /// # Errors
+    /// A task uses it, its content is being read, or there is none of this id.
+    pub async fn delete_dataset(&self, id: &DatasetId) -> Result<(), EngineError> {
+        match self.store().meta.delete_dataset(id).await? {
+            Deletion::Deleted => {
+                self.dataset_cache().forget(id);
+                self.store().files.delete_prefix(&key(id)).await?;
+                Ok(())
+            }
+            Deletion::InUse => Err(EngineError::refused(
+                ErrorCode::DatasetInUse,
+                format!("data set {id} is used by a task, whose models could not be checked without it"),
+            )),
+            Deletion::Busy => Err(EngineError::refused(
+                ErrorCode::DatasetNotReady,
+                format!("the content of data set {id} is being read; delete it when that has ended"),
+            )),
+            Deletion::NotFound => Err(EngineError::refused(
+                ErrorCode::DatasetNotFound,
+                format!("there is no data set {id}; GET /v1/datasets lists those there are"),
+            )),
+        }
+    }
+
+    /// What a killed server left: half-read content is refused with that reason, its files removed.
+    pub(crate) async fn recover(&self) -> Result<(), EngineError> {
+        let scratch = self.scratch();
+        sweep(&scratch)?;
+        for entry in std::fs::read_dir(&scratch).map_err(EngineError::io(&scratch))? {
+            let entry = entry.map_err(EngineError::io(&scratch))?;
+            let path = entry.path();
+            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            // A worker of the killed server may still be at its last export; it removes that itself.
+            let dying = entry.file_name().to_string_lossy().starts_with(EXPORT_PREFIX);
+            if dying && age.is_none_or(|age| age < Duration::from_secs(3600)) {
+                continue;
+            }
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.map_err(EngineError::io(&path))?;
+        }
+        let mut after = None;
+        loop {
+            let page = self.store().meta.datasets(after.as_ref(), 500).await?;
+            for record in page.iter().filter(|r| r.state == DatasetState::Processing) {
+                let detail = "the service stopped while it read the content; upload it again";
+                let update = DatasetUpdate {
+                    problem: Some(Problem { code: ErrorCode::DatasetNotReady, detail: detail.to_owned() }),
+                    ..DatasetUpdate::to(DatasetState::Refused)
+                };
+                self.store().meta.update_dataset(&record.id, &[DatasetState::Processing], &update, now_ms()).await?;
+            }
+            match page.last() {
+                Some(last) => after = Some(last.id.clone()),
+                None => return Ok(()),
+            }
+        }
+    }
+}

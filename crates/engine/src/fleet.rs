@@ -1,0 +1,138 @@
+//! Keeps worker processes alive.
+//!
+//! Training runs in processes of its own, so that one out of memory or a lost GPU takes a trial with
+//! it and not the service.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{EngineError, Service, clock::now_ms, scheduler::MAX_DEATHS};
+
+/// A worker that lived less long than this is started again only after a pause.
+const TOO_SHORT: Duration = Duration::from_secs(5);
+/// How long a worker may take to hand its trial back when the service stops.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How many workers to run on a device, and with how many threads each.
+///
+/// A small network's step does not fill two cores, so on a CPU each worker has one thread and there
+/// is one worker a core; a GPU has one worker.
+pub fn default_workers(device: &str) -> (usize, usize) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match device {
+        "flex" | "ndarray" => (cores, 1),
+        "auto"
+            if !kindling_train::devices()
+                .iter()
+                .any(|d| matches!(d.kind, kindling_train::DeviceKind::Gpu | kindling_train::DeviceKind::Cuda)) =>
+        {
+            (cores, 1)
+        }
+        _ => (1, cores),
+    }
+}
+
+/// The workers of one machine.
+pub struct WorkerFleet {
+    service: Service,
+    program: PathBuf,
+    device: String,
+    workers: usize,
+    threads_each: usize,
+}
+
+impl WorkerFleet {
+    /// `program` is started as `PROGRAM worker --data-dir … --device … --name …`. It must end when its
+    /// standard input does, so that no worker outlives a killed service.
+    pub fn new(service: Service, program: PathBuf, device: &str, workers: usize, threads_each: usize) -> Self {
+        Self { service, program, device: device.to_owned(), workers, threads_each: threads_each.max(1) }
+    }
+
+    /// Keeps the workers alive until told to stop; then lets each hand its trial back.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let slots = (0..self.workers).map(|slot| self.keep(slot, shutdown.clone()));
+        futures::future::join_all(slots).await;
+    }
+
+    async fn keep(&self, slot: usize, shutdown: CancellationToken) {
+        let mut generation = 0u32;
+        while !shutdown.is_cancelled() {
+            generation += 1;
+            // Names are never used twice: leases are by name.
+            let name = format!("w{slot}-{}-{generation}", std::process::id());
+            let started = Instant::now();
+            match self.spawn(&name) {
+                Ok(mut child) => {
+                    let status = self.attend(&mut child, &shutdown).await;
+                    self.bury(&name, status).await;
+                }
+                Err(error) => tracing::error!(%error, "a worker cannot be started; trying again in a second"),
+            }
+            if started.elapsed() < TOO_SHORT {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, name: &str) -> Result<Child, EngineError> {
+        Command::new(&self.program)
+            .arg("worker")
+            .arg("--data-dir")
+            .arg(self.service.data_dir())
+            .args(["--device", &self.device, "--name", name])
+            .env("RAYON_NUM_THREADS", self.threads_each.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(EngineError::io(&self.program))
+    }
+
+    /// Waits for the worker's end. To stop, its standard input is closed: it finishes the batch and
+    /// hands its trial back.
+    async fn attend(&self, child: &mut Child, shutdown: &CancellationToken) -> Option<ExitStatus> {
+        let input = child.stdin.take();
+        tokio::select! {
+            status = child.wait() => return status.ok(),
+            () = shutdown.cancelled() => {}
+        }
+        drop(input);
+        match tokio::time::timeout(FAREWELL, child.wait()).await {
+            Ok(status) => status.ok(),
+            Err(_) => {
+                tracing::warn!("a worker did not stop in time and is killed");
+                if let Err(error) = child.kill().await {
+                    tracing::warn!(%error, "it could not be killed");
+                }
+                None
+            }
+        }
+    }
+
+    /// Gives a dead worker's trial to the others at once.
+    async fn bury(&self, name: &str, status: Option<ExitStatus>) {
+        let store = self.service.store();
+        match store.meta.reap_worker(name, now_ms(), MAX_DEATHS).await {
+            Ok(reaped) => {
+                for r in reaped {
+                    let status = status.map_or_else(|| "killed".to_owned(), |s| s.to_string());
+                    tracing::warn!(worker = name, trial = %r.trial, deaths = r.deaths, failed = r.failed, %status, "a worker died");
+                }
+            }
+            Err(error) => tracing::error!(worker = name, %error, "its trial is given back when its lease ends"),
+        }
+        if let Err(error) = store.queue.worker_gone(name).await {
+            tracing::warn!(worker = name, %error, "its job is handed out again when its lease ends");
+        }
+        if let Err(error) = store.meta.worker_gone(name).await {
+            tracing::warn!(worker = name, %error, "its record stays");
+        }
+    }
+}

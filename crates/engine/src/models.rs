@@ -1,0 +1,205 @@
+//! Finished models: ranked, opened, asked.
+
+use kindling_data::decode_image;
+use kindling_export::OnnxModel;
+use kindling_search::pareto_front;
+use kindling_spec::{ErrorCode, ModelId, TaskId, TrialId};
+use kindling_store::{FileRecord, ModelRecord, TrialRecord};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::blocking;
+use crate::{EngineError, Service};
+
+/// The file of a bundle that answers.
+const ONNX: &str = "model.onnx";
+
+/// One model of a study.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeaderboardEntry {
+    /// The model.
+    pub model: ModelId,
+    /// The trial it comes from.
+    pub trial: TrialId,
+    /// That trial's number.
+    pub trial_number: u32,
+    /// The rung it was exported after.
+    pub rung: u32,
+    /// The family of its network.
+    pub family: String,
+    /// The side of its input in pixels.
+    pub resolution: i64,
+    /// The objective on the validation split.
+    pub value: f64,
+    /// The objective on the test split.
+    pub test_value: f64,
+    /// Trainable parameters.
+    pub parameters: u64,
+    /// Bytes of the weights as deployed.
+    pub weights_bytes: u64,
+    /// Multiply-accumulates to answer one image.
+    pub macs: u64,
+    /// Peak bytes of activations.
+    pub ram_bytes: u64,
+    /// Milliseconds to answer one image.
+    pub latency_ms: f64,
+    /// No other model is at least as good in value, size and latency, and better in one.
+    pub pareto: bool,
+    /// When it was made, Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// A model's answer to one image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Prediction {
+    /// The likeliest class.
+    pub label: String,
+    /// Each class with its probability, in the order of the model's outputs.
+    pub probabilities: Vec<(String, f32)>,
+    /// The image's width in pixels.
+    pub width: u32,
+    /// The image's height in pixels.
+    pub height: u32,
+    /// Milliseconds the model took, decoding not counted.
+    pub milliseconds: f64,
+}
+
+/// A test example that a model answered wrong.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mistake {
+    /// The example's number in the data set.
+    pub example: usize,
+    /// Its label.
+    pub truth: String,
+    /// The model's answer.
+    pub predicted: String,
+    /// The probability the model gave its answer.
+    pub probability: f32,
+}
+
+/// The key of a model's bundle among the files.
+pub(crate) fn bundle_key(id: &ModelId) -> String {
+    format!("models/{id}")
+}
+
+/// The key of what is kept about a model beside its bundle.
+pub(crate) fn mistakes_key(id: &ModelId) -> String {
+    format!("mistakes/{id}.json")
+}
+
+impl Service {
+    /// A study's models, the best on the validation split first; of equals the smaller.
+    ///
+    /// # Errors
+    /// There is no task of this id.
+    pub async fn leaderboard(&self, task: &TaskId) -> Result<Vec<LeaderboardEntry>, EngineError> {
+        let models = self.store().meta.models(task).await?;
+        if models.is_empty() {
+            self.task(task).await?;
+            return Ok(Vec::new());
+        }
+        let trials = self.store().meta.all_trials(task).await?;
+        let points: Vec<Vec<f64>> =
+            models.iter().map(|m| vec![-m.value, m.weights_bytes as f64, m.latency_ms]).collect();
+        let front = pareto_front(&points);
+        let mut entries: Vec<_> = models
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, m)| {
+                let trial = trials.iter().find(|t| t.id == m.trial)?;
+                Some(entry(m, trial, front.contains(&i)))
+            })
+            .collect();
+        entries.sort_by(|a, b| b.value.total_cmp(&a.value).then(a.weights_bytes.cmp(&b.weights_bytes)));
+        Ok(entries)
+    }
+
+    /// One model with its card and files.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub async fn model(&self, id: &ModelId) -> Result<ModelRecord, EngineError> {
+        Ok(self.store().meta.model(id).await?)
+    }
+
+    /// One file of a model, and where it is on the local disk.
+    ///
+    /// # Errors
+    /// There is no such model, or it has no such file.
+    pub async fn model_file(&self, id: &ModelId, name: &str) -> Result<(FileRecord, PathBuf), EngineError> {
+        let model = self.model(id).await?;
+        let Some(file) = model.files.iter().find(|f| f.name == name) else {
+            let known: Vec<_> = model.files.iter().map(|f| f.name.as_str()).collect();
+            let detail = format!("model {id} has no file of this name; it has {}", known.join(", "));
+            return Err(EngineError::refused(ErrorCode::FileNotFound, detail));
+        };
+        let key = format!("{}/{}", bundle_key(id), file.name);
+        let path = self.store().files.local_path(&key)?.ok_or_else(|| {
+            EngineError::refused(ErrorCode::Internal, format!("the files of model {id} are not on this machine's disk"))
+        })?;
+        Ok((file.clone(), path))
+    }
+
+    /// Runs the model's own ONNX file on an image file's bytes.
+    ///
+    /// # Errors
+    /// There is no such model, it was not exported as ONNX, or the image cannot be read or is too large.
+    pub async fn predict(&self, id: &ModelId, image: &[u8]) -> Result<Prediction, EngineError> {
+        let model = self.open_model(id).await?;
+        let (bytes, limits) = (image.to_vec(), self.limits().clone());
+        blocking(move || {
+            let image = decode_image(&bytes, &limits)?;
+            let started = Instant::now();
+            let answers = model.predict(image.as_raw(), image.width(), image.height())?;
+            let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+            let probabilities: Vec<_> = model.labels().iter().cloned().zip(answers).collect();
+            let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+            let label = best.map(|(name, _)| name.clone()).unwrap_or_default();
+            Ok(Prediction { label, probabilities, width: image.width(), height: image.height(), milliseconds })
+        })
+        .await
+    }
+
+    async fn open_model(&self, id: &ModelId) -> Result<Arc<OnnxModel>, EngineError> {
+        if let Some(open) = self.model_cache().get(id) {
+            return Ok(open);
+        }
+        let (_, path) = self.model_file(id, ONNX).await?;
+        let bytes = tokio::fs::read(&path).await.map_err(EngineError::io(&path))?;
+        let open = Arc::new(blocking(move || Ok(OnnxModel::load(&bytes)?)).await?);
+        self.model_cache().put(id, open.clone());
+        Ok(open)
+    }
+
+    /// The test examples the model answered wrong, the surest of its errors first.
+    ///
+    /// # Errors
+    /// There is no model of this id.
+    pub async fn mistakes(&self, id: &ModelId) -> Result<Vec<Mistake>, EngineError> {
+        self.model(id).await?;
+        let bytes = self.store().files.get(&mistakes_key(id)).await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+}
+
+fn entry(model: ModelRecord, trial: &TrialRecord, pareto: bool) -> LeaderboardEntry {
+    LeaderboardEntry {
+        model: model.id,
+        trial: model.trial,
+        trial_number: trial.number,
+        rung: model.rung,
+        family: trial.genome.family.clone(),
+        resolution: trial.genome.int("resolution").unwrap_or(0),
+        value: model.value,
+        test_value: model.test_value,
+        parameters: model.parameters,
+        weights_bytes: model.weights_bytes,
+        macs: model.macs,
+        ram_bytes: model.ram_bytes,
+        latency_ms: model.latency_ms,
+        pareto,
+        created_at: model.created_at,
+    }
+}

@@ -1,0 +1,145 @@
+//! Everything the HTTP API and the command line do, without HTTP.
+
+use kindling_data::{Dataset, Limits};
+use kindling_export::OnnxModel;
+use kindling_spec::{DatasetId, ModelId, TaskId};
+use kindling_store::Store;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::{EngineError, Plan};
+
+/// The service over one data directory. Clones share it.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    data_dir: PathBuf,
+    limits: Limits,
+    datasets: Cache<DatasetId, Dataset>,
+    models: Cache<ModelId, OnnxModel>,
+    plans: Cache<TaskId, Plan>,
+}
+
+impl Service {
+    /// Opens the data directory, making it if need be, and sets right what a killed process left.
+    ///
+    /// # Errors
+    /// The directory or the database in it cannot be used.
+    pub async fn open(data_dir: &Path, limits: Limits) -> Result<Self, EngineError> {
+        let service = Self::attach(data_dir, limits).await?;
+        service.recover().await?;
+        Ok(service)
+    }
+
+    /// Opens the data directory beside the process that owns it: changes nothing.
+    pub(crate) async fn attach(data_dir: &Path, limits: Limits) -> Result<Self, EngineError> {
+        std::fs::create_dir_all(data_dir).map_err(EngineError::io(data_dir))?;
+        let data_dir = data_dir.canonicalize().map_err(EngineError::io(data_dir))?;
+        let store = Store::open(&data_dir).await?;
+        let inner =
+            Inner { store, data_dir, limits, datasets: Cache::new(16), models: Cache::new(32), plans: Cache::new(64) };
+        let service = Self { inner: Arc::new(inner) };
+        let scratch = service.scratch();
+        std::fs::create_dir_all(&scratch).map_err(EngineError::io(scratch))?;
+        Ok(service)
+    }
+
+    /// The records, the files and the queue.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The data directory, absolute.
+    pub fn data_dir(&self) -> &Path {
+        &self.inner.data_dir
+    }
+
+    /// What is accepted from outside.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Where unfinished work lies; what is found here at the start is left over and removed.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.inner.data_dir.join("scratch")
+    }
+
+    pub(crate) fn dataset_cache(&self) -> &Cache<DatasetId, Dataset> {
+        &self.inner.datasets
+    }
+
+    pub(crate) fn model_cache(&self) -> &Cache<ModelId, OnnxModel> {
+        &self.inner.models
+    }
+
+    pub(crate) fn plan_cache(&self) -> &Cache<TaskId, Plan> {
+        &self.inner.plans
+    }
+}
+
+/// A few opened things, the least lately used dropped first.
+pub(crate) struct Cache<K, V> {
+    room: usize,
+    entries: Mutex<(u64, HashMap<K, (u64, Arc<V>)>)>,
+}
+
+impl<K: Eq + Hash + Clone, V> Cache<K, V> {
+    fn new(room: usize) -> Self {
+        Self { room, entries: Mutex::new((0, HashMap::new())) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (u64, HashMap<K, (u64, Arc<V>)>)> {
+        // A panic while the lock is held leaves a sound map.
+        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<V>> {
+        let mut guard = self.lock();
+        guard.0 += 1;
+        let now = guard.0;
+        guard.1.get_mut(key).map(|entry| {
+            entry.0 = now;
+            entry.1.clone()
+        })
+    }
+
+    pub(crate) fn put(&self, key: &K, value: Arc<V>) {
+        let mut guard = self.lock();
+        guard.0 += 1;
+        let now = guard.0;
+        guard.1.insert(key.clone(), (now, value));
+        if guard.1.len() > self.room
+            && let Some(oldest) = guard.1.iter().min_by_key(|(_, (used, _))| *used).map(|(k, _)| k.clone())
+        {
+            guard.1.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn forget(&self, key: &K) {
+        self.lock().1.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_lately_used_is_dropped_first() {
+        let cache = Cache::new(2);
+        cache.put(&1, Arc::new("one"));
+        cache.put(&2, Arc::new("two"));
+        assert!(cache.get(&1).is_some());
+        cache.put(&3, Arc::new("three"));
+        assert!(cache.get(&2).is_none());
+        assert!(cache.get(&1).is_some() && cache.get(&3).is_some());
+        cache.forget(&1);
+        assert!(cache.get(&1).is_none());
+    }
+}

@@ -1,0 +1,460 @@
+//! The body of a worker process: takes a trial, trains a rung of it, records the result, and when the
+//! trial leads makes a model of it at once, so that the best so far can always be downloaded.
+//!
+//! A worker ends on any failure of the store or the device: its fleet starts another, and its trial
+//! goes on from the last rung.
+
+use kindling_data::{Dataset, Limits};
+use kindling_export::{EnergyMeter, measure_latency};
+use kindling_graph::Graph;
+use kindling_models::tasks::image_classification::{Metrics, metrics};
+use kindling_search::pareto_front;
+use kindling_spec::{TaskId, TrialId, TrialState};
+use kindling_store::{Beat, Job, ModelRecord, RungResult, TaskRecord, TrialRecord, WorkerRecord};
+use kindling_train::{OpenDevice, RungInput, RungOutcome, TrainError, TrialConfig, open_device, run_rung};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::blocking;
+use crate::models::{bundle_key, mistakes_key};
+use crate::release::{Release, Released, making_cost};
+use crate::scheduler::export_reserve;
+use crate::{EngineError, Plan, Service, clock::now_ms};
+
+/// How often a worker says that it lives and hears whether its task does.
+const BEAT: Duration = Duration::from_millis(500);
+/// From this rung on, a trial that is nobody's match in both accuracy and size becomes a model even
+/// if it does not lead: the leaderboard offers smaller ones too.
+const PARETO_RUNG: u32 = 2;
+
+/// How a worker is started.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// The service's data directory.
+    pub data_dir: PathBuf,
+    /// Its name, never used by another process.
+    pub name: String,
+    /// The device to train on.
+    pub device: String,
+}
+
+/// Works until told to stop; then hands its trial back.
+///
+/// # Errors
+/// The data directory or the device cannot be used, or failed while working: the process should end
+/// and be started again.
+pub async fn run_worker(options: WorkerOptions, shutdown: CancellationToken) -> Result<(), EngineError> {
+    let service = Service::attach(&options.data_dir, Limits::default()).await?;
+    let name = options.device.clone();
+    let device = Arc::new(blocking(move || Ok(open_device(&name)?)).await?);
+    tracing::info!(worker = %options.name, device = %device.name, "a worker is ready");
+    let worker = Worker {
+        service,
+        device,
+        name: options.name,
+        at: Arc::new(Mutex::new(None)),
+        energy: Mutex::new(None),
+        shutdown,
+    };
+    let presence = tokio::spawn(worker.presence());
+    let result = worker.run().await;
+    presence.abort();
+    worker.service.store().meta.worker_gone(&worker.name).await?;
+    result
+}
+
+/// Why training was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Stop {
+    /// It was not.
+    None,
+    /// The task is over.
+    Cancelled,
+    /// The trial is another worker's.
+    Lost,
+    /// The budget is spent.
+    Deadline,
+    /// The worker is told to end.
+    Shutdown,
+}
+
+/// What the training thread and the heartbeat share.
+#[derive(Default)]
+struct Signals {
+    cancel: AtomicBool,
+    stop: AtomicU8,
+    exporting: AtomicBool,
+}
+
+impl Signals {
+    fn stop(&self, why: Stop) {
+        // The first reason stands, but that the trial is lost outweighs all.
+        if why == Stop::Lost {
+            self.stop.store(why as u8, Ordering::SeqCst);
+        } else {
+            let none = Stop::None as u8;
+            let _ = self.stop.compare_exchange(none, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+        }
+        self.cancel.store(true, Ordering::SeqCst);
+    }
+
+    fn why(&self) -> Stop {
+        [Stop::Cancelled, Stop::Lost, Stop::Deadline, Stop::Shutdown]
+            .into_iter()
+            .find(|s| *s as u8 == self.stop.load(Ordering::SeqCst))
+            .unwrap_or(Stop::None)
+    }
+}
+
+struct Worker {
+    service: Service,
+    device: Arc<OpenDevice>,
+    name: String,
+    /// The trial in hand.
+    at: Arc<Mutex<Option<TrialId>>>,
+    /// Counts the machine's energy since this worker first worked for the task.
+    energy: Mutex<Option<(TaskId, EnergyMeter)>>,
+    shutdown: CancellationToken,
+}
+
+/// A claimed trial and everything needed to train it.
+struct Work {
+    task: TaskRecord,
+    trial: TrialRecord,
+    plan: Arc<Plan>,
+    dataset: Arc<Dataset>,
+    graph: Graph,
+}
+
+impl Worker {
+    /// Says once a second that the worker lives.
+    fn presence(&self) -> impl Future<Output = ()> + use<> {
+        let (service, at, started_at) = (self.service.clone(), self.at.clone(), now_ms());
+        let (name, device) = (self.name.clone(), self.device.name.clone());
+        async move {
+            loop {
+                let record = WorkerRecord {
+                    name: name.clone(),
+                    pid: std::process::id(),
+                    device: device.clone(),
+                    started_at,
+                    seen_at: now_ms(),
+                    trial: at.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                };
+                if let Err(error) = service.store().meta.worker_seen(&record).await {
+                    tracing::warn!(%error, "the worker could not say that it lives");
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    async fn run(&self) -> Result<(), EngineError> {
+        let store = self.service.store();
+        loop {
+            let delivery = tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(()),
+                delivery = store.queue.next(&self.name) => delivery?,
+            };
+            if let Some(trial) =
+                store.meta.claim_trial(&delivery.job.trial, delivery.job.rung, &self.name, now_ms()).await?
+            {
+                self.set_at(Some(trial.id.clone()));
+                let result = self.work(&delivery.job, trial).await;
+                self.set_at(None);
+                result?;
+            }
+            delivery.ack().await?;
+        }
+    }
+
+    fn set_at(&self, trial: Option<TrialId>) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = trial;
+    }
+
+    /// Runs one rung. An error ends the worker; what is the trial's own fault fails the trial.
+    async fn work(&self, job: &Job, trial: TrialRecord) -> Result<(), EngineError> {
+        let meta = &self.service.store().meta;
+        let (id, token) = (trial.id.clone(), trial.token);
+        let task = meta.task(&job.task).await?;
+        let signals = Arc::new(Signals::default());
+        let beats = tokio::spawn(beat(
+            self.service.clone(),
+            id.clone(),
+            token,
+            training_time(&task),
+            self.shutdown.clone(),
+            signals.clone(),
+        ));
+        let result = self.run_rung(task, trial, &signals).await;
+        beats.abort();
+        match result {
+            Ok(()) => Ok(()),
+            Err(EngineError::Train(TrainError::Cancelled)) => {
+                match signals.why() {
+                    Stop::Lost => {}
+                    Stop::Deadline => {
+                        let earlier = meta.trial(&id).await?.results.last().is_some();
+                        let to = if earlier { TrialState::Complete } else { TrialState::Pruned };
+                        let why = "the budget was spent before this rung ended";
+                        meta.fail_trial(&id, Some(token), to, why, now_ms()).await?;
+                    }
+                    Stop::Cancelled | Stop::Shutdown | Stop::None => {
+                        meta.release_trial(&id, token, now_ms()).await?;
+                    }
+                }
+                Ok(())
+            }
+            Err(
+                error @ (EngineError::Store(_)
+                | EngineError::Thread(_)
+                | EngineError::Io { .. }
+                | EngineError::Train(TrainError::Device(_))),
+            ) => Err(error),
+            Err(error) => {
+                tracing::warn!(trial = %id, %error, "a trial failed");
+                meta.fail_trial(&id, Some(token), TrialState::Failed, &error.to_string(), now_ms()).await?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn run_rung(&self, task: TaskRecord, trial: TrialRecord, signals: &Arc<Signals>) -> Result<(), EngineError> {
+        let plan = self.service.plan(&task).await?;
+        let dataset = self.service.open_dataset(&task.dataset).await?;
+        let graph = plan.graph(&trial.genome)?;
+        let work = Arc::new(Work { task, trial, plan, dataset, graph });
+        if let Some(reason) = too_slow(&work).await? {
+            let meta = &self.service.store().meta;
+            meta.fail_trial(&work.trial.id, Some(work.trial.token), TrialState::Pruned, &reason, now_ms()).await?;
+            return Ok(());
+        }
+        self.start_energy(&work.task.id);
+        let checkpoint = match &work.trial.checkpoint {
+            Some(key) => Some(self.service.store().files.get(key).await?),
+            None => None,
+        };
+        let (device, at_work, seen) = (self.device.clone(), work.clone(), signals.clone());
+        let outcome = blocking(move || {
+            let config = TrialConfig {
+                graph: at_work.graph.clone(),
+                genome: at_work.trial.genome.clone(),
+                seed: at_work.plan.trial_seed(at_work.trial.number),
+            };
+            let input = RungInput {
+                config: &config,
+                dataset: &at_work.dataset,
+                view: at_work.plan.view(),
+                objective: &at_work.plan.spec().objective,
+                checkpoint: checkpoint.as_deref(),
+                from_epoch: at_work.trial.epochs,
+                to_epoch: at_work.trial.target_epochs,
+            };
+            Ok(run_rung(&device, input, &mut |_| {}, &seen.cancel)?)
+        })
+        .await?;
+        signals.exporting.store(true, Ordering::SeqCst);
+        let view = work.plan.view();
+        let labels: Vec<usize> = view.validation.iter().map(|(_, label)| *label).collect();
+        let probabilities = &outcome.validation_probabilities;
+        let validation =
+            metrics(probabilities, view.classes.len(), &labels, &work.plan.spec().objective, &view.classes);
+        let outcome = Arc::new(outcome);
+        if self.deserves_model(&work, &validation).await? && signals.why() != Stop::Lost {
+            let released = self.release(&work, &outcome, &validation).await?;
+            if let Some(limit) = work.task.spec.constraints.max_latency_ms
+                && released.record.latency_ms > limit
+            {
+                remove_folder(&released.folder)?;
+                let reason = format!("it takes {:.3} ms, the limit is {limit} ms", released.record.latency_ms);
+                let meta = &self.service.store().meta;
+                let (id, token) = (&work.trial.id, work.trial.token);
+                meta.fail_trial(id, Some(token), TrialState::Pruned, &reason, now_ms()).await?;
+                return Ok(());
+            }
+            self.publish(released, signals).await?;
+        }
+        self.record(&work, &outcome, &validation).await
+    }
+
+    /// Keeps the checkpoint and the result.
+    async fn record(&self, work: &Work, outcome: &RungOutcome, validation: &Metrics) -> Result<(), EngineError> {
+        let store = self.service.store();
+        let trial = &work.trial;
+        // The token is in the name: a worker thought dead cannot overwrite its successor's file.
+        let key = format!("checkpoints/{}/{}/rung-{}-{}.safetensors", trial.task, trial.id, trial.rung, trial.token);
+        store.files.put_bytes(&key, outcome.checkpoint.clone()).await?;
+        let result = RungResult {
+            rung: trial.rung,
+            epochs: outcome.epochs,
+            value: validation.objective,
+            metrics: serde_json::to_value(validation)?,
+            train_loss: outcome.train_loss,
+            seconds: outcome.seconds,
+            images_per_second: outcome.images_per_second,
+            finished_at: now_ms(),
+        };
+        let stale = if store.meta.finish_rung(&trial.id, trial.token, &result, &key, now_ms()).await? {
+            trial.checkpoint.as_ref()
+        } else {
+            tracing::warn!(trial = %trial.id, rung = trial.rung, "the result came too late: the trial was taken over");
+            Some(&key)
+        };
+        if let Some(stale) = stale {
+            store.files.delete(stale).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a trial with this result should be made a model now.
+    async fn deserves_model(&self, work: &Work, validation: &Metrics) -> Result<bool, EngineError> {
+        let models = self.service.store().meta.models(&work.task.id).await?;
+        let bytes = work.graph.cost()?.weights_bytes;
+        Ok(models.iter().all(|m| leads(validation.objective, bytes, m)) || {
+            let mut points: Vec<Vec<f64>> = models.iter().map(|m| vec![-m.value, m.weights_bytes as f64]).collect();
+            points.push(vec![-validation.objective, bytes as f64]);
+            work.trial.rung >= PARETO_RUNG && pareto_front(&points).contains(&(points.len() - 1))
+        })
+    }
+
+    async fn release(
+        &self,
+        work: &Arc<Work>,
+        outcome: &Arc<RungOutcome>,
+        validation: &Metrics,
+    ) -> Result<Released, EngineError> {
+        let meta = &self.service.store().meta;
+        // What the search has cost is told as of now, this rung included.
+        let task = meta.task(&work.task.id).await?;
+        let mut trials = meta.all_trials(&work.task.id).await?;
+        for trial in trials.iter_mut().filter(|t| t.id == work.trial.id) {
+            trial.epochs = outcome.epochs;
+        }
+        let making = making_cost(&work.plan, &task, &trials, self.read_energy());
+        let (work, outcome, validation) = (work.clone(), outcome.clone(), validation.clone());
+        let (device, scratch) = (self.device.clone(), self.service.scratch());
+        blocking(move || {
+            Release {
+                device: &device,
+                plan: &work.plan,
+                dataset: &work.dataset,
+                task: &task,
+                trial: &work.trial,
+                graph: &work.graph,
+                weights: &outcome.weights,
+                validation: &validation,
+                making,
+                scratch: &scratch,
+            }
+            .make()
+        })
+        .await
+    }
+
+    /// Files first, then the record that names them.
+    async fn publish(&self, released: Released, signals: &Signals) -> Result<(), EngineError> {
+        let store = self.service.store();
+        let Released { record, folder, mistakes } = released;
+        if signals.why() == Stop::Lost {
+            return remove_folder(&folder);
+        }
+        let key = bundle_key(&record.id);
+        store.files.move_dir(&key, &folder).await?;
+        store.files.put_bytes(&mistakes_key(&record.id), serde_json::to_vec(&mistakes)?).await?;
+        if !store.meta.add_model(&record).await? {
+            // Made already, before an earlier worker on this rung died.
+            store.files.delete_prefix(&key).await?;
+            store.files.delete(&mistakes_key(&record.id)).await?;
+            return Ok(());
+        }
+        loop {
+            let best = store.meta.task(&record.task).await?.best_model;
+            if let Some(best) = &best
+                && !leads(record.value, record.weights_bytes, &store.meta.model(best).await?)
+            {
+                return Ok(());
+            }
+            if store.meta.set_best_model(&record.task, best.as_ref(), &record.id, now_ms()).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn start_energy(&self, task: &TaskId) {
+        let mut energy = self.energy.lock().unwrap_or_else(PoisonError::into_inner);
+        if energy.as_ref().is_none_or(|(of, _)| of != task) {
+            *energy = Some((task.clone(), EnergyMeter::start()));
+        }
+    }
+
+    fn read_energy(&self) -> kindling_export::Energy {
+        let mut energy = self.energy.lock().unwrap_or_else(PoisonError::into_inner);
+        match energy.as_mut() {
+            Some((_, meter)) => meter.read(),
+            None => kindling_export::Energy { joules: None, note: "it was not measured".to_owned() },
+        }
+    }
+}
+
+/// Whether a result is better than a model; of equals the smaller leads.
+fn leads(value: f64, weights_bytes: u64, model: &ModelRecord) -> bool {
+    value > model.value || (value == model.value && weights_bytes < model.weights_bytes)
+}
+
+fn remove_folder(folder: &std::path::Path) -> Result<(), EngineError> {
+    std::fs::remove_dir_all(folder).map_err(EngineError::io(folder))
+}
+
+/// How long the task's budget lets this worker train; the rest is for writing the model.
+fn training_time(task: &TaskRecord) -> Option<Duration> {
+    let total = task.budget.seconds?;
+    let left = total - task.spent_seconds - 0.5 * export_reserve(total);
+    Some(Duration::from_secs_f64(left.max(0.0)))
+}
+
+/// Why the trial's network breaks the limit of latency, if it does. Weights do not change it, so the
+/// untrained network is run; once, before the first rung.
+async fn too_slow(work: &Arc<Work>) -> Result<Option<String>, EngineError> {
+    let Some(limit) = work.task.spec.constraints.max_latency_ms.filter(|_| work.trial.rung == 0) else {
+        return Ok(None);
+    };
+    let work = work.clone();
+    blocking(move || {
+        let latency = measure_latency(&work.graph, None)?.median_ms;
+        Ok((latency > limit).then(|| format!("untrained it takes {latency:.3} ms, the limit is {limit} ms")))
+    })
+    .await
+}
+
+/// Renews the lease and listens for reasons to stop. Once the rung is trained, only a lost trial
+/// matters: what was found is still written.
+async fn beat(
+    service: Service,
+    trial: TrialId,
+    token: i64,
+    time: Option<Duration>,
+    shutdown: CancellationToken,
+    signals: Arc<Signals>,
+) {
+    let started = Instant::now();
+    loop {
+        let until_deadline = time.map_or(BEAT, |t| t.saturating_sub(started.elapsed()));
+        tokio::select! {
+            () = shutdown.cancelled(), if signals.why() == Stop::None => signals.stop(Stop::Shutdown),
+            () = tokio::time::sleep(BEAT.min(until_deadline.max(Duration::from_millis(10)))) => {}
+        }
+        if time.is_some_and(|t| started.elapsed() >= t) && !signals.exporting.load(Ordering::SeqCst) {
+            signals.stop(Stop::Deadline);
+        }
+        match service.store().meta.heartbeat(&trial, token, now_ms()).await {
+            Ok(Beat::Go) => {}
+            Ok(Beat::Cancelled) => signals.stop(Stop::Cancelled),
+            Ok(Beat::Lost) => signals.stop(Stop::Lost),
+            Err(error) => tracing::warn!(%trial, %error, "a heartbeat failed; the next one is tried"),
+        }
+    }
+}
