@@ -1,1 +1,27 @@
+//! One trial: its device, its training rung by rung, its schedule, its checkpoints.
+//!
+//! Knows nothing of studies, queues, SQL or HTTP: it is given a graph, a genome, a data set and the
+//! epochs to train, and gives back weights, a checkpoint and the answers on the validation split.
 
+mod batches;
+mod checkpoint;
+mod device;
+mod error;
+mod hyperparameters;
+mod measure;
+mod optimizer;
+mod predict;
+mod rung;
+mod schedule;
+mod trainer;
+
+pub use batches::HostBatch;
+pub use checkpoint::Checkpoint;
+pub use device::{DeviceInfo, DeviceKind, OpenDevice, devices, open_device};
+pub use error::TrainError;
+pub use hyperparameters::{Hyperparameters, OptimizerKind, params};
+pub use measure::measure;
+pub use predict::predict;
+pub use rung::{Progress, RungInput, RungOutcome, TrialConfig, WeightsFrom, run_rung};
+pub use schedule::learning_rate;
+pub use trainer::Trainer;

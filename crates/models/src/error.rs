@@ -1,0 +1,17 @@
+//! What can go wrong with a network.
+
+use kindling_graph::GraphError;
+
+/// Why a network cannot be built, loaded or run.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ModelError {
+    /// The graph or its weights are wrong.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A burnpack file cannot be written or read.
+    #[error("model.burnpack: {0}")]
+    Record(String),
+    /// The device failed.
+    #[error("device: {0}")]
+    Device(String),
+}

@@ -1,0 +1,3 @@
+//! What each kind of task computes from a network's answers. One file a kind.
+
+pub mod image_classification;

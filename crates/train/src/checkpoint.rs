@@ -1,0 +1,154 @@
+//! A trial's whole state between rungs, as a safetensors file.
+
+use crate::TrainError;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::collections::HashMap;
+
+const VERSION: &str = "1";
+
+/// Everything needed to go on bit for bit. All arrays are flat, in the order of the graph's parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The graph's hash.
+    pub graph: String,
+    /// Epochs trained.
+    pub epoch: u32,
+    /// Steps of the optimiser.
+    pub steps: u64,
+    /// Steps of the moving average.
+    pub averaged: u64,
+    /// The trained weights.
+    pub weights: Vec<f32>,
+    /// The running statistics.
+    pub statistics: Vec<f32>,
+    /// The moving average of the weights.
+    pub average_weights: Vec<f32>,
+    /// The moving average of the running statistics.
+    pub average_statistics: Vec<f32>,
+    /// The optimiser's first moments, or its momentum.
+    pub first: Vec<f32>,
+    /// The optimiser's second moments.
+    pub second: Vec<f32>,
+}
+
+fn wrong(what: impl Into<String>) -> TrainError {
+    TrainError::Checkpoint(what.into())
+}
+
+impl Checkpoint {
+    fn arrays(&self) -> [(&'static str, &Vec<f32>); 6] {
+        [
+            ("weights", &self.weights),
+            ("statistics", &self.statistics),
+            ("average_weights", &self.average_weights),
+            ("average_statistics", &self.average_statistics),
+            ("first", &self.first),
+            ("second", &self.second),
+        ]
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] if it cannot be written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, TrainError> {
+        let bytes = self.arrays().map(|(name, data)| {
+            (name, data.len(), data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+        });
+        let mut views = Vec::with_capacity(bytes.len());
+        for (name, length, data) in &bytes {
+            let view = TensorView::new(Dtype::F32, vec![*length], data).map_err(|e| wrong(e.to_string()))?;
+            views.push((*name, view));
+        }
+        let about = [
+            ("version", VERSION.to_owned()),
+            ("graph", self.graph.clone()),
+            ("epoch", self.epoch.to_string()),
+            ("steps", self.steps.to_string()),
+            ("averaged", self.averaged.to_string()),
+        ];
+        let about: HashMap<String, String> = about.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        safetensors::serialize(views, Some(about)).map_err(|e| wrong(e.to_string()))
+    }
+
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] saying what is missing or wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, TrainError> {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(format!("it cannot be read: {e}")))?;
+        let about = header.metadata().clone().unwrap_or_default();
+        let text = |name: &str| about.get(name).cloned().ok_or_else(|| wrong(format!("`{name}` is missing")));
+        let version = text("version")?;
+        if version != VERSION {
+            return Err(wrong(format!("it is of version {version}, this program reads version {VERSION}")));
+        }
+        let number = |name: &str| {
+            text(name)?.parse::<u64>().map_err(|_| wrong(format!("`{name}` is not a whole number")))
+        };
+        let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(format!("it cannot be read: {e}")))?;
+        let array = |name: &str| {
+            let view = file.tensor(name).map_err(|_| wrong(format!("`{name}` is missing")))?;
+            if view.dtype() != Dtype::F32 {
+                return Err(wrong(format!("`{name}` is not of 32-bit reals")));
+            }
+            let words = view.data().chunks_exact(4);
+            Ok(words.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        };
+        Ok(Self {
+            graph: text("graph")?,
+            epoch: u32::try_from(number("epoch")?).map_err(|_| wrong("`epoch` is too large"))?,
+            steps: number("steps")?,
+            averaged: number("averaged")?,
+            weights: array("weights")?,
+            statistics: array("statistics")?,
+            average_weights: array("average_weights")?,
+            average_statistics: array("average_statistics")?,
+            first: array("first")?,
+            second: array("second")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Checkpoint {
+        Checkpoint {
+            graph: "abc".into(),
+            epoch: 3,
+            steps: 12,
+            averaged: 13,
+            weights: vec![1.0, -0.0, f32::MIN_POSITIVE],
+            statistics: Vec::new(),
+            average_weights: vec![0.5; 3],
+            average_statistics: Vec::new(),
+            first: vec![2.0; 3],
+            second: vec![3.0; 3],
+        }
+    }
+
+    #[test]
+    fn comes_back_bit_for_bit() {
+        let bytes = example().to_bytes().unwrap();
+        let back = Checkpoint::from_bytes(&bytes).unwrap();
+        assert_eq!(back, example());
+        assert!(back.weights[1].is_sign_negative());
+    }
+
+    #[test]
+    fn what_is_damaged_is_refused() {
+        let bytes = example().to_bytes().unwrap();
+        for cut in [0, 7, 100, bytes.len() - 1] {
+            assert!(matches!(Checkpoint::from_bytes(&bytes[..cut]), Err(TrainError::Checkpoint(_))), "{cut}");
+        }
+        let other = String::from_utf8_lossy(&bytes).contains("\"version\":\"1\"");
+        assert!(other);
+        let at = bytes.windows(13).position(|w| w == b"\"version\":\"1\"").unwrap();
+        let mut later = bytes;
+        later[at + 11] = b'9';
+        let error = Checkpoint::from_bytes(&later).unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+    }
+}

@@ -1,0 +1,47 @@
+//! How fast a network trains.
+
+use crate::{HostBatch, Hyperparameters, OpenDevice, OptimizerKind, TrainError, Trainer, device::guard, trainer::read};
+use kindling_data::Augment;
+use kindling_graph::Graph;
+use kindling_models::{initial_weights, random::Random};
+use std::time::Instant;
+
+/// Images trained a second, over `steps` steps of `batch` images after one that does not count,
+/// without making the batches.
+///
+/// # Errors
+/// [`TrainError::Graph`] if the graph is not valid, [`TrainError::Device`] if the device fails.
+pub fn measure(device: &OpenDevice, graph: &Graph, batch: usize, steps: usize) -> Result<f64, TrainError> {
+    let settings = Hyperparameters {
+        optimizer: OptimizerKind::AdamW,
+        learning_rate: 1e-3,
+        weight_decay: 0.01,
+        momentum: 0.9,
+        batch_size: batch,
+        warmup: 0.0,
+        label_smoothing: 0.0,
+        mixup: 0.0,
+        ema: 0.99,
+        class_weights: false,
+        augment: Augment::default(),
+    };
+    let classes: usize = graph.output_shape()?.iter().product();
+    let length = graph.input.shape().iter().product::<usize>();
+    let mut random = Random::new(&[1]);
+    let images: Vec<f32> = (0..batch * length).map(|_| random.uniform() as f32 * 2.0 - 1.0).collect();
+    let mut targets = vec![0.0; batch * classes];
+    for (i, row) in targets.chunks_exact_mut(classes.max(1)).enumerate() {
+        row[i % classes] = 1.0 / batch as f32;
+    }
+    let host = HostBatch { images, targets, size: batch };
+    guard(|| {
+        let mut trainer = Trainer::new(device, graph, &initial_weights(graph, 1)?, &settings)?;
+        read(&trainer.step(host.clone(), 1e-3, &mut random)?)?;
+        let start = Instant::now();
+        for _ in 0..steps {
+            // Each loss is read, as training does, so that nothing is left waiting on the device.
+            read(&trainer.step(host.clone(), 1e-3, &mut random)?)?;
+        }
+        Ok((batch * steps) as f64 / start.elapsed().as_secs_f64())
+    })
+}

@@ -1,0 +1,254 @@
+//! A trial's training from one epoch to another.
+
+use crate::{
+    Checkpoint, Hyperparameters, OpenDevice, TrainError, Trainer,
+    batches::{Batches, Place},
+    device::guard,
+    learning_rate, predict,
+    trainer::read,
+};
+use burn::tensor::Tensor;
+use kindling_data::{BatchSource, Dataset, View};
+use kindling_graph::{Graph, Weights};
+use kindling_models::{initial_weights, random::Random, tasks::image_classification::metrics};
+use kindling_spec::{Genome, Objective};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
+
+/// What is trained and how.
+#[derive(Debug, Clone)]
+pub struct TrialConfig {
+    /// The network.
+    pub graph: Graph,
+    /// Its hyperparameters, see [`crate::params`].
+    pub genome: Genome,
+    /// Seeds the weights, the order of examples and their variation.
+    pub seed: u64,
+}
+
+/// One rung of a trial.
+pub struct RungInput<'a> {
+    /// The trial.
+    pub config: &'a TrialConfig,
+    /// The examples.
+    pub dataset: &'a Dataset,
+    /// Which of them, as which classes.
+    pub view: &'a View,
+    /// What is to be made best; chooses between the weights and their moving average.
+    pub objective: &'a Objective,
+    /// Where the rung before it ended; `None` for a trial's first.
+    pub checkpoint: Option<&'a [u8]>,
+    /// First epoch.
+    pub from_epoch: u32,
+    /// The epoch after the last.
+    pub to_epoch: u32,
+}
+
+/// How far a rung is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The epoch, counted from the trial's start at 0.
+    pub epoch: u32,
+    /// Batches done in it.
+    pub batch: u32,
+    /// Batches an epoch.
+    pub batches: u32,
+    /// The last batch's loss.
+    pub loss: f64,
+}
+
+/// Which weights a rung ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightsFrom {
+    /// Those of the last step.
+    LastStep,
+    /// Their moving average.
+    Average,
+}
+
+/// What a rung ends with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RungOutcome {
+    /// Everything to go on from here: weights, optimiser, averages, epoch.
+    pub checkpoint: Vec<u8>,
+    /// The weights to judge and export.
+    pub weights: Weights,
+    /// Which they are: the better on the validation split.
+    pub weights_from: WeightsFrom,
+    /// Their probabilities on the validation split, `[examples, classes]` in its order.
+    pub validation_probabilities: Vec<f32>,
+    /// Mean loss over the rung's last epoch.
+    pub train_loss: f64,
+    /// Epochs trained since the trial's start.
+    pub epochs: u32,
+    /// Seconds this rung took.
+    pub seconds: f64,
+    /// Examples trained a second, without the validation.
+    pub images_per_second: f64,
+}
+
+/// Trains the epochs `from_epoch..to_epoch` and judges the result on the validation split.
+///
+/// The learning rate climbs and settles within each rung ([`learning_rate`]). On the `flex` device
+/// the outcome depends on the input alone, bit for bit, so that a rung may be repeated.
+///
+/// # Errors
+/// [`TrainError::Cancelled`] within one batch of `cancel` being set, [`TrainError::Diverged`] when
+/// the loss is no number, [`TrainError::Checkpoint`] when the checkpoint is not of this graph and
+/// epoch, and those of the data, the graph and the device.
+pub fn run_rung(
+    device: &OpenDevice,
+    input: RungInput<'_>,
+    on_progress: &mut dyn FnMut(Progress),
+    cancel: &AtomicBool,
+) -> Result<RungOutcome, TrainError> {
+    guard(|| train(device, &input, on_progress, cancel))
+}
+
+fn train(
+    device: &OpenDevice,
+    input: &RungInput<'_>,
+    on_progress: &mut dyn FnMut(Progress),
+    cancel: &AtomicBool,
+) -> Result<RungOutcome, TrainError> {
+    let start = Instant::now();
+    let TrialConfig { graph, genome, seed } = input.config;
+    let (from, to) = (input.from_epoch, input.to_epoch);
+    if to <= from {
+        return Err(TrainError::Input(format!("a rung from epoch {from} to {to} has nothing to train")));
+    }
+    let classes: usize = graph.output_shape()?.iter().product();
+    if classes != input.view.classes.len() {
+        let wanted = input.view.classes.len();
+        return Err(TrainError::Input(format!("the graph answers {classes} classes, the task has {wanted}")));
+    }
+    let settings = Hyperparameters::from_genome(genome)?;
+    let batches = Batches::new(input.dataset, input.view, &graph.input, &settings, *seed)?;
+    let mut trainer = Trainer::new(device, graph, &initial_weights(graph, *seed)?, &settings)?;
+    match input.checkpoint.map(Checkpoint::from_bytes).transpose()? {
+        None if from == 0 => {}
+        None => return Err(TrainError::Checkpoint(format!("none is given to go on from epoch {from}"))),
+        Some(checkpoint) if checkpoint.epoch == from => trainer.restore(&checkpoint)?,
+        Some(checkpoint) => {
+            let what = format!("it ends at epoch {}, the rung begins at {from}", checkpoint.epoch);
+            return Err(TrainError::Checkpoint(what));
+        }
+    }
+
+    let began = Instant::now();
+    let train_loss = std::thread::scope(|scope| {
+        // Two batches ahead: the device never waits, and memory stays small.
+        let (sender, receiver) = sync_channel(2);
+        scope.spawn(|| {
+            let sender = sender;
+            batches.send(from..to, &sender);
+        });
+        let schedule = |step| learning_rate(settings.learning_rate, settings.warmup, step, u64::from(to - from) * batches.count() as u64);
+        // The receiver is dropped on every way out, which ends the other thread.
+        let steps = Steps { seed: *seed, last: to - 1, batches: batches.count() as u32 };
+        steps.run(&mut trainer, receiver, schedule, on_progress, cancel)
+    })?;
+    let trained = u64::from(to - from) * (batches.count() * batches.size()) as u64;
+    let images_per_second = trained as f64 / began.elapsed().as_secs_f64().max(1e-9);
+
+    let checkpoint = trainer.checkpoint(to)?.to_bytes()?;
+    let (weights, weights_from, validation_probabilities) = judge(device, input, &trainer, cancel)?;
+    Ok(RungOutcome {
+        checkpoint,
+        weights,
+        weights_from,
+        validation_probabilities,
+        train_loss,
+        epochs: to,
+        seconds: start.elapsed().as_secs_f64(),
+        images_per_second,
+    })
+}
+
+/// The loop over a rung's batches.
+struct Steps {
+    seed: u64,
+    last: u32,
+    batches: u32,
+}
+
+impl Steps {
+    /// Gives the last epoch's mean loss.
+    fn run(
+        &self,
+        trainer: &mut Trainer,
+        receiver: Receiver<Result<(Place, crate::HostBatch), TrainError>>,
+        schedule: impl Fn(u64) -> f64,
+        on_progress: &mut dyn FnMut(Progress),
+        cancel: &AtomicBool,
+    ) -> Result<f64, TrainError> {
+        let (mut sum, mut count) = (0.0, 0u32);
+        let mut settle = |place: Place, loss: Tensor<1>| {
+            let loss = read(&loss)?.first().copied().map_or(f64::NAN, f64::from);
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged { epoch: place.epoch, batch: place.batch, loss });
+            }
+            if place.epoch == self.last {
+                (sum, count) = (sum + loss, count + 1);
+            }
+            on_progress(Progress { epoch: place.epoch, batch: place.batch + 1, batches: self.batches, loss });
+            Ok(())
+        };
+        // A loss is read while the device works on the step after it, so that a GPU never idles.
+        let mut waiting: Option<(Place, Tensor<1>)> = None;
+        for (step, made) in (0u64..).zip(receiver) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(TrainError::Cancelled);
+            }
+            let (place, batch) = made?;
+            let mut random = Random::new(&[self.seed, u64::from(place.epoch), u64::from(place.batch), 3]);
+            let loss = trainer.step(batch, schedule(step), &mut random)?;
+            if let Some((place, loss)) = waiting.replace((place, loss)) {
+                settle(place, loss)?;
+            }
+        }
+        if let Some((place, loss)) = waiting {
+            settle(place, loss)?;
+        }
+        Ok(sum / f64::from(count.max(1)))
+    }
+}
+
+/// Takes the better on the validation split of the last step's weights and their average.
+fn judge(
+    device: &OpenDevice,
+    input: &RungInput<'_>,
+    trainer: &Trainer,
+    cancel: &AtomicBool,
+) -> Result<(Weights, WeightsFrom, Vec<f32>), TrainError> {
+    let graph = &input.config.graph;
+    let picks = &input.view.validation;
+    let resolution = graph.input.height;
+    let mut images = vec![0.0; picks.len() * graph.input.shape().iter().product::<usize>()];
+    let source = BatchSource::new(input.dataset);
+    source.fill(picks, resolution, &graph.input.mean, &graph.input.std, None, &mut images)?;
+    let labels: Vec<usize> = picks.iter().map(|(_, label)| *label).collect();
+    let classes = &input.view.classes;
+    let mut best: Option<(f64, f64, Weights, WeightsFrom, Vec<f32>)> = None;
+    let candidates = [(WeightsFrom::Average, trainer.average_weights()?), (WeightsFrom::LastStep, trainer.raw_weights()?)];
+    for (from, weights) in candidates {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(TrainError::Cancelled);
+        }
+        let probabilities = predict(device, graph, &weights, &images, picks.len())?;
+        if probabilities.iter().any(|p| !p.is_finite()) {
+            // Weights may have become infinite in the last step, after its loss was computed.
+            continue;
+        }
+        let found = metrics(&probabilities, classes.len(), &labels, input.objective, classes);
+        let better = best.as_ref().is_none_or(|(objective, log_loss, ..)| {
+            found.objective > *objective || (found.objective == *objective && found.log_loss < *log_loss)
+        });
+        if better {
+            best = Some((found.objective, found.log_loss, weights, from, probabilities));
+        }
+    }
+    let last = TrainError::Diverged { epoch: input.to_epoch - 1, batch: 0, loss: f64::NAN };
+    best.map(|(_, _, weights, from, probabilities)| (weights, from, probabilities)).ok_or(last)
+}
