@@ -1,0 +1,8 @@
+//! The server over its own service calls: no socket, no worker.
+
+mod api;
+mod datasets;
+mod fixture;
+mod models;
+mod pages;
+mod tasks;
