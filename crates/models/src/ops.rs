@@ -97,8 +97,7 @@ pub(crate) fn dropout<const D: usize>(x: Tensor<D>, ratio: f32, random: &mut Ran
     let dims = x.dims();
     let keep = 1.0 / (1.0 - ratio);
     let numbers = dims.iter().product();
-    let mask: Vec<f32> =
-        (0..numbers).map(|_| if random.uniform() < f64::from(ratio) { 0.0 } else { keep }).collect();
+    let mask: Vec<f32> = (0..numbers).map(|_| if random.uniform() < f64::from(ratio) { 0.0 } else { keep }).collect();
     let mask = Tensor::<D>::from_data(TensorData::new(mask, dims), &x.device());
     x.mul(mask)
 }

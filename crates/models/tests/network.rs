@@ -39,7 +39,8 @@ fn weights(graph: &Graph, seed: u64) -> Weights {
     let mut weights = initial_weights(graph, seed).unwrap();
     let mut random = Random::new(&[seed, 9]);
     for (name, array) in &mut weights {
-        let mut shift = |low: f32, span: f32| array.data.iter_mut().for_each(|v| *v = low + span * random.uniform() as f32);
+        let mut shift =
+            |low: f32, span: f32| array.data.iter_mut().for_each(|v| *v = low + span * random.uniform() as f32);
         match name.rsplit('.').next().unwrap() {
             "scale" | "var" => shift(0.5, 1.0),
             "mean" | "bias" => shift(-0.2, 0.4),

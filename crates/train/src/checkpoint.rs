@@ -2,9 +2,26 @@
 
 use crate::TrainError;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-const VERSION: &str = "1";
+const VERSION: u32 = 1;
+/// The entry of the file's metadata that holds [`About`].
+const ABOUT: &str = "kindling_checkpoint";
+
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct About {
+    version: u32,
+    graph: String,
+    epoch: u32,
+    steps: u64,
+    averaged: u64,
+}
 
 /// Everything needed to go on bit for bit. All arrays are flat, in the order of the graph's parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,22 +69,19 @@ impl Checkpoint {
     /// # Errors
     /// [`TrainError::Checkpoint`] if it cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, TrainError> {
-        let bytes = self.arrays().map(|(name, data)| {
-            (name, data.len(), data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-        });
+        let bytes = self
+            .arrays()
+            .map(|(name, data)| (name, data.len(), data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()));
         let mut views = Vec::with_capacity(bytes.len());
         for (name, length, data) in &bytes {
             let view = TensorView::new(Dtype::F32, vec![*length], data).map_err(|e| wrong(e.to_string()))?;
             views.push((*name, view));
         }
-        let about = [
-            ("version", VERSION.to_owned()),
-            ("graph", self.graph.clone()),
-            ("epoch", self.epoch.to_string()),
-            ("steps", self.steps.to_string()),
-            ("averaged", self.averaged.to_string()),
-        ];
-        let about: HashMap<String, String> = about.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let Self { graph, epoch, steps, averaged, .. } = self;
+        let about = About { version: VERSION, graph: graph.clone(), epoch: *epoch, steps: *steps, averaged: *averaged };
+        let about = serde_json::to_string(&about).map_err(|e| wrong(e.to_string()))?;
+        // One entry only: the map has no order, and equal checkpoints are to be equal files.
+        let about = HashMap::from([(ABOUT.to_owned(), about)]);
         safetensors::serialize(views, Some(about)).map_err(|e| wrong(e.to_string()))
     }
 
@@ -77,15 +91,15 @@ impl Checkpoint {
     /// [`TrainError::Checkpoint`] saying what is missing or wrong.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TrainError> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(format!("it cannot be read: {e}")))?;
-        let about = header.metadata().clone().unwrap_or_default();
-        let text = |name: &str| about.get(name).cloned().ok_or_else(|| wrong(format!("`{name}` is missing")));
-        let version = text("version")?;
+        let about = header.metadata().as_ref().and_then(|about| about.get(ABOUT));
+        let about = about.ok_or_else(|| wrong(format!("`{ABOUT}` is missing; it is not a trial's checkpoint")))?;
+        let unreadable = |e: serde_json::Error| wrong(format!("`{ABOUT}` cannot be read: {e}"));
+        // The version first: a later one may well have other members.
+        let version = serde_json::from_str::<Head>(about).map_err(unreadable)?.version;
         if version != VERSION {
             return Err(wrong(format!("it is of version {version}, this program reads version {VERSION}")));
         }
-        let number = |name: &str| {
-            text(name)?.parse::<u64>().map_err(|_| wrong(format!("`{name}` is not a whole number")))
-        };
+        let about: About = serde_json::from_str(about).map_err(unreadable)?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(format!("it cannot be read: {e}")))?;
         let array = |name: &str| {
             let view = file.tensor(name).map_err(|_| wrong(format!("`{name}` is missing")))?;
@@ -96,10 +110,10 @@ impl Checkpoint {
             Ok(words.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
         };
         Ok(Self {
-            graph: text("graph")?,
-            epoch: u32::try_from(number("epoch")?).map_err(|_| wrong("`epoch` is too large"))?,
-            steps: number("steps")?,
-            averaged: number("averaged")?,
+            graph: about.graph,
+            epoch: about.epoch,
+            steps: about.steps,
+            averaged: about.averaged,
             weights: array("weights")?,
             statistics: array("statistics")?,
             average_weights: array("average_weights")?,
@@ -143,11 +157,10 @@ mod tests {
         for cut in [0, 7, 100, bytes.len() - 1] {
             assert!(matches!(Checkpoint::from_bytes(&bytes[..cut]), Err(TrainError::Checkpoint(_))), "{cut}");
         }
-        let other = String::from_utf8_lossy(&bytes).contains("\"version\":\"1\"");
-        assert!(other);
-        let at = bytes.windows(13).position(|w| w == b"\"version\":\"1\"").unwrap();
+        let marker = br#"\"version\":1"#;
+        let at = bytes.windows(marker.len()).position(|w| w == marker).unwrap();
         let mut later = bytes;
-        later[at + 11] = b'9';
+        later[at + marker.len() - 1] = b'9';
         let error = Checkpoint::from_bytes(&later).unwrap_err().to_string();
         assert!(error.contains("version 9"), "{error}");
     }

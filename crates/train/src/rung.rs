@@ -144,7 +144,9 @@ fn train(
             let sender = sender;
             batches.send(from..to, &sender);
         });
-        let schedule = |step| learning_rate(settings.learning_rate, settings.warmup, step, u64::from(to - from) * batches.count() as u64);
+        let schedule = |step| {
+            learning_rate(settings.learning_rate, settings.warmup, step, u64::from(to - from) * batches.count() as u64)
+        };
         // The receiver is dropped on every way out, which ends the other thread.
         let steps = Steps { seed: *seed, last: to - 1, batches: batches.count() as u32 };
         steps.run(&mut trainer, receiver, schedule, on_progress, cancel)
@@ -231,7 +233,8 @@ fn judge(
     let labels: Vec<usize> = picks.iter().map(|(_, label)| *label).collect();
     let classes = &input.view.classes;
     let mut best: Option<(f64, f64, Weights, WeightsFrom, Vec<f32>)> = None;
-    let candidates = [(WeightsFrom::Average, trainer.average_weights()?), (WeightsFrom::LastStep, trainer.raw_weights()?)];
+    let candidates =
+        [(WeightsFrom::Average, trainer.average_weights()?), (WeightsFrom::LastStep, trainer.raw_weights()?)];
     for (from, weights) in candidates {
         if cancel.load(Ordering::Relaxed) {
             return Err(TrainError::Cancelled);

@@ -63,12 +63,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError::Input`] if the batch does not fit the graph.
-    pub fn step(
-        &mut self,
-        batch: HostBatch,
-        learning_rate: f64,
-        random: &mut Random,
-    ) -> Result<Tensor<1>, TrainError> {
+    pub fn step(&mut self, batch: HostBatch, learning_rate: f64, random: &mut Random) -> Result<Tensor<1>, TrainError> {
         let input = &self.network.graph().input;
         let shape = [batch.size, input.channels, input.height, input.width];
         let classes = batch.targets.len() / batch.size.max(1);
@@ -138,7 +133,8 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Device`] if the state cannot be read.
     pub fn checkpoint(&self, epoch: u32) -> Result<Checkpoint, TrainError> {
-        let optional = |tensor: &Option<Tensor<1>>| tensor.as_ref().map(read).transpose().map(Option::unwrap_or_default);
+        let optional =
+            |tensor: &Option<Tensor<1>>| tensor.as_ref().map(read).transpose().map(Option::unwrap_or_default);
         Ok(Checkpoint {
             graph: self.network.graph().hash(),
             epoch,

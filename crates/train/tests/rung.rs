@@ -93,7 +93,11 @@ fn trial(changes: &[(&str, Value)]) -> TrialConfig {
     TrialConfig { graph: graph(), genome, seed: 7 }
 }
 
-fn rung(config: &TrialConfig, checkpoint: Option<&[u8]>, epochs: std::ops::Range<u32>) -> Result<RungOutcome, TrainError> {
+fn rung(
+    config: &TrialConfig,
+    checkpoint: Option<&[u8]>,
+    epochs: std::ops::Range<u32>,
+) -> Result<RungOutcome, TrainError> {
     let (dataset, view, objective) = (&TOY.dataset, &TOY.view, &Objective::default());
     let (from_epoch, to_epoch) = (epochs.start, epochs.end);
     let input = RungInput { config, dataset, view, objective, checkpoint, from_epoch, to_epoch };
@@ -122,11 +126,12 @@ fn learns() {
 fn a_resumed_rung_is_the_same_bit_for_bit() {
     let config = trial(&[]);
     let first = rung(&config, None, 0..2).unwrap();
-    assert_eq!(first.checkpoint, rung(&config, None, 0..2).unwrap().checkpoint);
+    assert!(first.checkpoint == rung(&config, None, 0..2).unwrap().checkpoint);
     let second = rung(&config, Some(&first.checkpoint), 2..4).unwrap();
     // A worker that died repeats the rung from the checkpoint it was given.
     let again = rung(&config, Some(&first.checkpoint), 2..4).unwrap();
-    assert_eq!(Checkpoint::from_bytes(&second.checkpoint).unwrap(), Checkpoint::from_bytes(&again.checkpoint).unwrap());
+    assert!(second.checkpoint == again.checkpoint);
+    assert_eq!(Checkpoint::from_bytes(&second.checkpoint).unwrap().epoch, 4);
     assert_eq!(second.weights, again.weights);
     assert_eq!(second.validation_probabilities, again.validation_probabilities);
     // Another seed is another trial.
@@ -161,7 +166,8 @@ fn cancelling_ends_within_a_batch() {
     let (config, cancel) = (trial(&[]), AtomicBool::new(false));
     let mut calls = 0;
     let (dataset, view, objective) = (&TOY.dataset, &TOY.view, &Objective::default());
-    let input = RungInput { config: &config, dataset, view, objective, checkpoint: None, from_epoch: 0, to_epoch: 1000 };
+    let input =
+        RungInput { config: &config, dataset, view, objective, checkpoint: None, from_epoch: 0, to_epoch: 1000 };
     let mut stop = |_| {
         calls += 1;
         if calls == 3 {
