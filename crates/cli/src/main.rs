@@ -1,1 +1,115 @@
-fn main() {}
+//! The `kindling` binary: the service, its workers, and everything a person does from a shell.
+//!
+//! Thin: it parses, calls the other crates, prints. Knows nothing of SQL, tensors or search. `demo`
+//! talks to the service only over HTTP.
+
+mod archive;
+mod client;
+mod commands;
+mod failure;
+mod fetch;
+mod meter;
+mod output;
+mod running;
+mod sse;
+mod study;
+
+use clap::{Parser, Subcommand};
+use commands::{audit, bench, demo, devices, openapi, predict, sample, schema, serve, train, worker};
+use failure::{EXIT_CODES, Failure};
+use fetch::Fetch;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Give it examples and limits; get small trained neural networks that run anywhere.
+#[derive(Parser)]
+#[command(name = "kindling", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service: HTTP API, page, scheduler and workers.
+    Serve(serve::Serve),
+    /// Run one worker; `serve` starts these by itself.
+    #[command(hide = true)]
+    Worker(worker::Worker),
+    /// Show the whole way on sample data, or on your own: upload, search, download, predict.
+    Demo(demo::Demo),
+    /// Write the built-in sample data set.
+    Sample(sample::Sample),
+    /// Download a public data set by recipe.
+    Fetch(Fetch),
+    /// Search and train without a service, and write the best model's files.
+    Train(train::Train),
+    /// Ask a model about images.
+    Predict(predict::Predict),
+    /// Say what is in a data set and what is wrong with it.
+    Audit(audit::Audit),
+    /// List the devices to train on.
+    Devices(devices::Devices),
+    /// Print the JSON Schema of task specifications.
+    Schema(schema::Schema),
+    /// Print the OpenAPI document of the service.
+    Openapi(openapi::Openapi),
+    /// Measure.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => args.run(),
+        Command::Worker(args) => args.run(),
+        Command::Demo(args) => args.run(),
+        Command::Sample(args) => args.run(),
+        Command::Fetch(args) => args.run(),
+        Command::Train(args) => args.run(),
+        Command::Predict(args) => args.run(),
+        Command::Audit(args) => args.run(),
+        Command::Devices(args) => args.run(),
+        Command::Schema(args) => args.run(),
+        Command::Openapi(args) => args.run(),
+        Command::Bench(bench) => bench.run(),
+    }
+}
+
+/// The log goes to standard error; `KINDLING_LOG` chooses what is in it, `KINDLING_LOG_JSON=1` its form.
+fn log(command: &Command) {
+    let usual = match command {
+        Command::Serve(_) | Command::Worker(_) => "info,tract=warn,wgpu=warn,naga=warn,sqlx=warn,cubecl=warn",
+        _ => "error",
+    };
+    let filter = EnvFilter::try_from_env("KINDLING_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("KINDLING_LOG_JSON").is_ok_and(|v| v == "1") {
+        log.json().init();
+    } else {
+        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(&cli.command);
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,13 @@
+//! One file a subcommand.
+
+pub(crate) mod audit;
+pub(crate) mod bench;
+pub(crate) mod demo;
+pub(crate) mod devices;
+pub(crate) mod openapi;
+pub(crate) mod predict;
+pub(crate) mod sample;
+pub(crate) mod schema;
+pub(crate) mod serve;
+pub(crate) mod train;
+pub(crate) mod worker;

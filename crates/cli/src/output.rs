@@ -1,0 +1,107 @@
+//! Text for people: sizes, tables, and JSON for machines.
+
+use crate::failure::{Exit, Failure};
+use serde::Serialize;
+use std::io::Write;
+
+/// Prints to standard output. A reader that has gone away (`kindling … | head`) is no error.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints a value as indented JSON.
+pub(crate) fn say_json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Failure::new(Exit::Failed, format!("the answer cannot be written as JSON: {e}")))?;
+    say(&text);
+    Ok(())
+}
+
+/// `1234567` as `1.23 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    scaled(count as f64, &[(1e9, "GB"), (1e6, "MB"), (1e3, "kB")], "B")
+}
+
+/// `12500000` as `12.5 M`.
+pub(crate) fn count(count: u64) -> String {
+    scaled(count as f64, &[(1e9, "G"), (1e6, "M"), (1e3, "k")], "")
+}
+
+fn scaled(value: f64, units: &[(f64, &str)], least: &str) -> String {
+    for (size, unit) in units {
+        if value >= *size * 0.9995 {
+            let v = value / size;
+            let decimals = if v >= 99.95 {
+                0
+            } else if v >= 9.995 {
+                1
+            } else {
+                2
+            };
+            return format!("{v:.decimals$} {unit}");
+        }
+    }
+    format!("{value:.0} {least}").trim_end().to_owned()
+}
+
+/// A share as a percentage.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// A table: the first column to the left, the others to the right.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let columns = head.len();
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| {
+            let cells = rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count());
+            cells.chain([head[c].chars().count()]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |cells: &[String]| {
+        let mut text = String::new();
+        for (c, width) in widths.iter().enumerate() {
+            let cell = cells.get(c).map_or("", String::as_str);
+            let pad = " ".repeat(width - cell.chars().count());
+            let gap = if c == 0 { "" } else { "  " };
+            text += &if c == 0 { format!("{cell}{pad}") } else { format!("{gap}{pad}{cell}") };
+        }
+        text.trim_end().to_owned()
+    };
+    let head: Vec<String> = head.iter().map(|h| (*h).to_owned()).collect();
+    let rule: Vec<String> = widths.iter().map(|w| "-".repeat(*w)).collect();
+    let lines = [line(&head), line(&rule)].into_iter().chain(rows.iter().map(|r| line(r)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A confusion matrix with its labels.
+pub(crate) fn confusion(labels: &[String], counts: &[Vec<u64>]) -> String {
+    let mut head = vec!["truth \\ answer"];
+    head.extend(labels.iter().map(String::as_str));
+    let rows: Vec<Vec<String>> = labels
+        .iter()
+        .zip(counts)
+        .map(|(label, row)| [label.clone()].into_iter().chain(row.iter().map(u64::to_string)).collect())
+        .collect();
+    table(&head, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let shown: Vec<_> = [0, 999, 1000, 81_920, 99_990, 999_999, 12_500_000].map(bytes).into();
+        assert_eq!(shown, ["0 B", "999 B", "1.00 kB", "81.9 kB", "100 kB", "1.00 MB", "12.5 MB"]);
+        assert_eq!(count(78_700), "78.7 k");
+        assert_eq!(count(12), "12");
+    }
+
+    #[test]
+    fn a_table_lines_up() {
+        let rows = [vec!["résidual".to_owned(), "1".to_owned()], vec!["b".to_owned(), "1000".to_owned()]];
+        assert_eq!(table(&["name", "n"], &rows), "name         n\n--------  ----\nrésidual     1\nb         1000");
+    }
+}

@@ -1,0 +1,86 @@
+//! Runtime, signals, and the end of a parent.
+
+use crate::failure::{Exit, Failure};
+use std::io::Read;
+use tokio_util::sync::CancellationToken;
+
+/// The runtime of a command that needs one.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("the runtime cannot be started: {e}")))
+}
+
+/// Cancelled at the first SIGINT or SIGTERM; the second ends the process at once.
+pub(crate) fn signals() -> Result<CancellationToken, Failure> {
+    let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("signals cannot be watched: {e}"));
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if stop.is_cancelled() {
+                    std::process::exit(i32::from(Exit::Interrupted as u8));
+                }
+                stop.cancel();
+            }
+        });
+    }
+    #[cfg(not(unix))]
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if stop.is_cancelled() {
+                std::process::exit(i32::from(Exit::Interrupted as u8));
+            }
+            stop.cancel();
+        }
+    });
+    #[cfg(not(unix))]
+    let _ = failed;
+    Ok(token)
+}
+
+/// Cancels when standard input ends: the parent holds the other end and is gone, or asks to stop.
+/// This works wherever there are pipes, also when the parent was killed.
+pub(crate) fn stop_at_end_of_input(token: CancellationToken) {
+    std::thread::spawn(move || {
+        let mut waste = [0; 256];
+        let mut input = std::io::stdin().lock();
+        loop {
+            match input.read(&mut waste) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        token.cancel();
+    });
+}
+
+/// This program's own path, to start children with.
+pub(crate) fn program() -> Result<std::path::PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|e| Failure::new(Exit::Failed, format!("this program's own path is not known: {e}")))
+}
+
+/// How many workers and threads each: as asked, or as suits the device.
+pub(crate) fn workers(asked: Option<usize>, device: &str) -> (usize, usize) {
+    let (workers, threads) = kindling_engine::default_workers(device);
+    match asked {
+        None => (workers, threads),
+        Some(asked) => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            (asked, (cores / asked.max(1)).max(1))
+        }
+    }
+}
