@@ -19,6 +19,11 @@ impl JsonBody {
         if self.0.iter().all(u8::is_ascii_whitespace) {
             return Err(Problem::request("the body is empty; send JSON"));
         }
+        // serde would take an array for a struct's members in order.
+        let object = self.0.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
+        if !object {
+            return Err(Problem::request("the body must be a JSON object"));
+        }
         serde_json::from_slice(&self.0).map_err(|error| Problem::request(format!("the body cannot be read: {error}")))
     }
 

@@ -81,13 +81,14 @@ async fn each_bad_archive_has_its_own_problem_and_another_may_follow() {
     let id = server.empty_dataset().await;
     let good = archive(&["fire", "smoke"], 14);
     let named = |name: &str, bytes: Vec<u8>| zip(&[(name.to_owned(), bytes)]);
+    let bomb = zip(&[("fire/a.png".to_owned(), vec![0; 64 << 20]), ("smoke/a.png".to_owned(), png(1, 24))]);
     for (what, bytes, status, code) in [
         ("nothing", Vec::new(), 422, "invalid_archive"),
         ("a web page", b"<!doctype html><html>".to_vec(), 422, "invalid_archive"),
         ("a truncated zip", good[..good.len() / 2].to_vec(), 422, "invalid_archive"),
         ("a path that climbs out", named("../../etc/cron.d/x.png", png(1, 24)), 422, "unsafe_path"),
         ("a zip in a zip", named("fire/more.zip", good.clone()), 422, "nested_archive"),
-        ("a zip bomb", named("fire/a.png", vec![0; 64 << 20]), 413, "archive_too_large"),
+        ("a zip bomb", bomb, 413, "archive_too_large"),
         ("pictures without classes", named("a.png", png(1, 24)), 422, "invalid_layout"),
         ("a class of three", archive(&["fire", "smoke"], 3), 422, "too_few_examples"),
     ] {

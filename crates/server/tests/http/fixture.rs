@@ -17,36 +17,36 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// A server and the directory that goes with it.
-pub struct Server {
-    pub service: Service,
-    pub router: Router,
-    pub stopping: CancellationToken,
+pub(crate) struct Server {
+    pub(crate) service: Service,
+    pub(crate) router: Router,
+    pub(crate) stopping: CancellationToken,
     _dir: TempDir,
 }
 
 /// An answer, read to its end.
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 
     /// Asserts that it is this problem, in the form every problem has.
     #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn is_problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(
             (self.status.as_u16(), self.header("content-type")),
             (status, "application/problem+json"),
@@ -63,18 +63,18 @@ impl Reply {
     }
 
     #[track_caller]
-    pub fn is(self, status: u16) -> Self {
+    pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self
     }
 }
 
 impl Server {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_with(kindling_server::Config::default()).await
     }
 
-    pub async fn open_with(config: kindling_server::Config) -> Self {
+    pub(crate) async fn open_with(config: kindling_server::Config) -> Self {
         let dir = TempDir::new().unwrap();
         let service = Service::open(dir.path(), Limits::default()).await.unwrap();
         let stopping = CancellationToken::new();
@@ -82,7 +82,13 @@ impl Server {
         Self { service, router, stopping, _dir: dir }
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Reply {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -93,39 +99,39 @@ impl Server {
         Reply { status: parts.status, headers: parts.headers, body }
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], Body::empty()).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
     /// A new data set without content.
-    pub async fn empty_dataset(&self) -> String {
+    pub(crate) async fn empty_dataset(&self) -> String {
         let made = self.post("/v1/datasets", &json!({"name": "hill", "kind": "image-classification"})).await.is(201);
         made.json()["id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn upload(&self, dataset: &str, archive: Vec<u8>) -> Reply {
+    pub(crate) async fn upload(&self, dataset: &str, archive: Vec<u8>) -> Reply {
         self.send(Method::PUT, &format!("/v1/datasets/{dataset}/content"), &[], archive).await
     }
 
     /// A sealed data set of three classes with 14 pictures each and one broken file.
-    pub async fn dataset(&self) -> String {
+    pub(crate) async fn dataset(&self) -> String {
         let id = self.empty_dataset().await;
         self.upload(&id, archive(&["fire", "neither", "smoke"], 14)).await.is(200);
         id
     }
 
     /// A task that no worker will touch.
-    pub async fn task(&self, dataset: &str) -> TaskId {
+    pub(crate) async fn task(&self, dataset: &str) -> TaskId {
         let posted = self.post("/v1/tasks", &spec(dataset)).await.is(201).json();
         posted["id"].as_str().unwrap().parse().unwrap()
     }
 
     /// A trial of the task with one rung done, written as a worker would.
-    pub async fn trial(&self, task: &TaskId, number: u32, value: f64) -> TrialId {
+    pub(crate) async fn trial(&self, task: &TaskId, number: u32, value: f64) -> TrialId {
         let meta = &self.service.store().meta;
         let record = TrialRecord {
             id: TrialId::new(),
@@ -167,7 +173,7 @@ impl Server {
     }
 
     /// A model of a real, untrained network with a real bundle.
-    pub async fn model(&self, task: &TaskId, trial: &TrialId, value: f64) -> ModelId {
+    pub(crate) async fn model(&self, task: &TaskId, trial: &TrialId, value: f64) -> ModelId {
         let id = ModelId::new();
         let record = self.service.task(task).await.unwrap();
         let dir = TempDir::new().unwrap();
@@ -208,7 +214,7 @@ impl Server {
 }
 
 /// The specification every test task is posted with.
-pub fn spec(dataset: &str) -> Value {
+pub(crate) fn spec(dataset: &str) -> Value {
     json!({
         "version": 1, "name": "Fire on the hill", "kind": "image-classification", "dataset": dataset,
         "constraints": {"max_weights_bytes": 100_000}, "budget": {"seconds": 60},
@@ -278,7 +284,7 @@ fn bundle(card: &Card, out: &std::path::Path) -> Vec<FileInfo> {
 }
 
 /// Bytes that are never twice the same.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -290,7 +296,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// A PNG of noise.
-pub fn png(seed: u64, side: u32) -> Vec<u8> {
+pub(crate) fn png(seed: u64, side: u32) -> Vec<u8> {
     let image = image::RgbImage::from_raw(side, side, noise(seed, (side * side * 3) as usize)).unwrap();
     let mut out = Cursor::new(Vec::new());
     image.write_to(&mut out, image::ImageFormat::Png).unwrap();
@@ -298,7 +304,7 @@ pub fn png(seed: u64, side: u32) -> Vec<u8> {
 }
 
 /// A zip of class folders; the first class has a broken file too.
-pub fn archive(classes: &[&str], each: usize) -> Vec<u8> {
+pub(crate) fn archive(classes: &[&str], each: usize) -> Vec<u8> {
     let mut files = Vec::new();
     for (c, class) in classes.iter().enumerate() {
         for i in 0..each {
@@ -309,7 +315,7 @@ pub fn archive(classes: &[&str], each: usize) -> Vec<u8> {
     zip(&files)
 }
 
-pub fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
         writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();

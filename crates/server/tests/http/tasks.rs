@@ -145,7 +145,8 @@ async fn a_stream_ends_when_the_server_stops() {
     let server = Server::open().await;
     let task = server.task(&server.dataset().await).await;
     server.stopping.cancel();
-    let read = server.get(&format!("/v1/tasks/{task}/events"));
+    let path = format!("/v1/tasks/{task}/events");
+    let read = server.get(&path);
     let reply = tokio::time::timeout(Duration::from_secs(2), read).await.expect("the stream ends");
     assert!(messages(&reply).iter().all(|(_, kind, _)| kind != "end"), "the task goes on");
 }
