@@ -1,0 +1,14 @@
+//! Drives the real `kindling` binary as its users do: over HTTP, from a shell, in a browser.
+//!
+//! `cargo test --release --workspace` builds the binary beside this test. Of the environment:
+//! `KINDLING_TEST_PYTHON` names a Python with onnxruntime and numpy, `KINDLING_TEST_BROWSER=1` makes a
+//! missing Chromium a failure, `KINDLING_SCREENSHOTS` names a folder to put pictures of the pages in.
+
+mod bad_inputs;
+// mod browser;
+mod cancel;
+mod command_line;
+mod crash;
+// mod families;
+mod flow;
+mod harness;
