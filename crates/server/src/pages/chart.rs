@@ -128,7 +128,7 @@ pub(crate) fn scatter(trials: &[TrialRecord], models: &[LeaderboardEntry], limit
             }
         }
         p.legend {
-            span.key.best { "best" } span.key.alive { "in the running" } span.key.out { "given up" } span.key.line { "Pareto front" }
+            span.key.best { "best" } span.key.alive { "kept" } span.key.out { "given up" } span.key.line { "Pareto front" }
         }
     }
 }

@@ -122,8 +122,12 @@ fn audit_words(manifest: &Manifest) -> Markup {
             (plain::count(total(manifest, Split::Test))) " kept aside for the final test."
         }
         p.small {
-            "They are " (sizes.width[0]) "×" (sizes.height[0]) " to " (sizes.width[2]) "×" (sizes.height[2])
-            " pixels, typically " (sizes.width[1]) "×" (sizes.height[1]) "."
+            @if sizes.width[0] == sizes.width[2] && sizes.height[0] == sizes.height[2] {
+                "All are " (sizes.width[0]) "×" (sizes.height[0]) " pixels."
+            } @else {
+                "They are " (sizes.width[0]) "×" (sizes.height[0]) " to " (sizes.width[2]) "×" (sizes.height[2])
+                " pixels, typically " (sizes.width[1]) "×" (sizes.height[1]) "."
+            }
         }
         @for warning in &manifest.audit.warnings { p.warning { (warning) } }
     }

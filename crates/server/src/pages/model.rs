@@ -28,13 +28,11 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
                     @match &card { Some(card) => { (parts::figures(card)) } None => { p.empty { "Its card cannot be read." } } }
                     p.small { a href={ "/v1/models/" (model.id) } { "The whole card as JSON" } }
                 }
-                div.stack {
-                    (parts::try_box(Some(&model.id)))
-                    section.card #downloads aria-labelledby="downloads-title" {
-                        h2 #downloads-title { "Take it with you" }
-                        (parts::downloads(&model))
-                    }
-                }
+                (parts::try_box(Some(&model.id)))
+            }
+            section.card #downloads aria-labelledby="downloads-title" {
+                h2 #downloads-title { "Take it with you" }
+                (parts::downloads(&model))
             }
             @if let Some(card) = &card {
                 section.card #mistakes aria-labelledby="mistakes-title" {

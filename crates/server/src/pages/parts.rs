@@ -36,7 +36,7 @@ pub(crate) fn upload_form(dataset: Option<&DatasetId>) -> Markup {
                 input #dataset-name name="name" maxlength="200" required placeholder="Camera on the hill" autocomplete="off";
             }
             label.drop #upload-drop for="archive" {
-                span.drop-icon aria-hidden="true" { "⬆" }
+                (icon("M12 16V4m0 0L7 9m5-5 5 5M4 16v3a1 1 0 0 0 1 1h14a1 1 0 0 0 1-1v-3"))
                 strong { "Drop a zip file here" }
                 span { "or choose one (zip, tar or tar.gz)" }
                 input #archive type="file" accept=".zip,.tar,.gz,.tgz,application/zip,application/gzip" data-over="#upload-drop";
@@ -47,6 +47,11 @@ pub(crate) fn upload_form(dataset: Option<&DatasetId>) -> Markup {
     }
 }
 
+/// A drawn sign: fonts of signs are not on every machine.
+fn icon(path: &str) -> Markup {
+    html! { svg.drop-icon viewBox="0 0 24 24" aria-hidden="true" { path d=(path) {} } }
+}
+
 /// The box to try a model with. `model` is followed as it changes.
 pub(crate) fn try_box(model: Option<&ModelId>) -> Markup {
     html! {
@@ -54,7 +59,7 @@ pub(crate) fn try_box(model: Option<&ModelId>) -> Markup {
             h2 #try-title { "Try it" }
             label.drop #drop for="file" {
                 img #preview alt="" hidden;
-                span.drop-icon aria-hidden="true" { "📷" }
+                (icon("M4 8h3l2-3h6l2 3h3v11H4zM12 16.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7z"))
                 strong { "Drop a picture here" }
                 span { "or tap to choose one or take a photo" }
                 input #file type="file" accept="image/png,image/jpeg,image/webp,image/bmp,image/tiff,image/*" data-over="#drop" disabled[model.is_none()];

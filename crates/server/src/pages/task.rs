@@ -29,16 +29,11 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
         div #task data-task=(task.id) data-over=(over) {
             (parts.progress)
             div.columns {
-                (parts.best)
-                div.stack {
-                    (parts::try_box(parts.model.as_ref()))
-                    (parts.downloads)
-                }
-            }
-            div.columns {
+                div.stack { (parts.best) (parts::try_box(parts.model.as_ref())) }
                 (parts.scatter)
-                (parts.leaderboard)
             }
+            (parts.downloads)
+            (parts.leaderboard)
             (parts.mistakes)
         }
     };
