@@ -155,7 +155,7 @@ pub(crate) fn confusion(card: &Card, mistakes: &[Mistake], dataset: &DatasetId) 
                         tr {
                             th scope="row" { (label) }
                             @for (column, count) in counts.iter().enumerate() {
-                                td.number class={ @if row == column { "right" } @else if *count > 0 { "wrong" } @else { "none" } " s" ((*count as f64 / largest(counts) * 10.0).ceil() as u32) } { (count) }
+                                td class=(cell(row == column, *count, largest(counts))) { (count) }
                             }
                         }
                     }
@@ -182,6 +182,16 @@ pub(crate) fn confusion(card: &Card, mistakes: &[Mistake], dataset: &DatasetId) 
             }
         }
     }
+}
+
+/// The style of a cell of the matrix: right or wrong, in ten strengths by its share of the row.
+fn cell(right: bool, count: u64, row: f64) -> String {
+    let kind = match (right, count) {
+        (true, _) => "right",
+        (false, 0) => "none",
+        (false, _) => "wrong",
+    };
+    format!("number {kind} s{}", (count as f64 / row * 10.0).ceil() as u32)
 }
 
 /// The files, the bundle first.

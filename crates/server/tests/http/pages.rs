@@ -68,6 +68,7 @@ async fn a_tasks_page_shows_progress_models_and_the_box_to_try() {
     {
         assert!(page.contains(part) && live.contains(part), "{part}:\n{page}");
     }
+    assert!(page.contains("<td class=\"number right s9\">9</td>"), "the matrix is tinted");
     assert!(page.contains(&format!("data-model=\"{model}\"")));
     assert!(!live.contains("id=\"drop\""), "what a person is using is not replaced");
     assert!(!page.contains(" style="));
