@@ -67,7 +67,7 @@ pub(crate) async fn resume(
 ) -> Answered {
     let id = task_id(&id)?;
     let more: MoreBudget = body.parse_or_default()?;
-    if more.trials == Some(0) || more.seconds.is_some_and(|s| !(s > 0.0)) {
+    if more.trials == Some(0) || more.seconds.is_some_and(|s| s.is_nan() || s <= 0.0) {
         return Err(Problem::request("`seconds` and `trials` are added to the budget and must be above 0"));
     }
     let more = Budget { seconds: more.seconds, trials: more.trials };

@@ -1,5 +1,7 @@
 //! The server over its own service calls: no socket, no worker.
 
+#![allow(clippy::unwrap_used)]
+
 mod api;
 mod datasets;
 mod fixture;
