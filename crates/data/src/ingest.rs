@@ -18,6 +18,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+/// A picture's facts and its bytes for each cache, or why it cannot be used.
+type Decoded = Result<(Seen, Vec<Vec<u8>>), DataError>;
+
 /// What an unfinished data set's directory is called at first.
 pub const TEMP_PREFIX: &str = ".ingest-";
 
@@ -265,7 +268,7 @@ fn decode_all(
     let done = AtomicUsize::new(0);
     let room = Room::new(PIXELS_AT_ONCE);
     for block in files.chunks(BLOCK) {
-        let results: Vec<Result<(Seen, Vec<Vec<u8>>), DataError>> = block
+        let results: Vec<Decoded> = block
             .par_iter()
             .with_max_len(1)
             .map(|file| {
@@ -288,10 +291,10 @@ fn decode_all(
                 Ok(seen)
             }));
             // A full disk is not a broken picture.
-            if matches!(seen.last(), Some(Err(DataError::Io { .. }))) {
-                if let Some(Err(error)) = seen.pop() {
-                    return Err(error);
-                }
+            if matches!(seen.last(), Some(Err(DataError::Io { .. })))
+                && let Some(Err(error)) = seen.pop()
+            {
+                return Err(error);
             }
         }
     }

@@ -109,13 +109,12 @@ impl Listing {
                     || files.iter().any(|(p, _)| below(p).is_some_and(|r| r.contains('/'))))
         };
         let splits: BTreeSet<&str> = tops.iter().copied().filter(|top| is_split(top)).collect();
-        if !splits.is_empty() {
-            if let Some(other) = tops.iter().find(|top| !splits.contains(*top)) {
-                return Err(DataError::InvalidLayout(format!(
-                    "beside the folder `{}` there is `{other}`, which is neither train, validation nor test. {WANTED}",
-                    splits.first().copied().unwrap_or_default()
-                )));
-            }
+        if let Some(first) = splits.first()
+            && let Some(other) = tops.iter().find(|top| !splits.contains(*top))
+        {
+            return Err(DataError::InvalidLayout(format!(
+                "beside the folder `{first}` there is `{other}`, which is neither train, validation nor test. {WANTED}"
+            )));
         }
         let class_of = |path: &str, is_dir: bool| -> Option<(String, Option<Split>)> {
             let mut parts = path.split('/');

@@ -4,6 +4,9 @@
 //! `KINDLING_TEST_PYTHON` names a Python with onnxruntime and numpy, `KINDLING_TEST_BROWSER=1` makes a
 //! missing Chromium a failure, `KINDLING_SCREENSHOTS` names a folder to put pictures of the pages in.
 
+// In a test, an error is a failure with its place.
+#![allow(clippy::unwrap_used)]
+
 mod bad_inputs;
 // mod browser;
 mod cancel;
