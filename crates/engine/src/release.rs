@@ -26,6 +26,9 @@ const CHUNK: usize = 256;
 /// Test images each written file is re-run on.
 const JUDGES: usize = 16;
 
+/// Files by name.
+type ExtraFiles = Vec<(String, Vec<u8>)>;
+
 /// What a model is made from.
 pub(crate) struct Release<'a> {
     pub(crate) device: &'a OpenDevice,
@@ -159,7 +162,7 @@ impl Release<'_> {
     }
 
     /// burn's own file, read back by burn and run.
-    fn burnpack(&self) -> Result<(Vec<(String, Vec<u8>)>, Vec<Check>), EngineError> {
+    fn burnpack(&self) -> Result<(ExtraFiles, Vec<Check>), EngineError> {
         if !self.task.spec.exports.contains(&ExportFormat::Burnpack) {
             return Ok((Vec::new(), Vec::new()));
         }

@@ -83,10 +83,13 @@ impl Service {
     }
 }
 
+/// Uses so far, and each thing with the count at its last use.
+type Entries<K, V> = (u64, HashMap<K, (u64, Arc<V>)>);
+
 /// A few opened things, the least lately used dropped first.
 pub(crate) struct Cache<K, V> {
     room: usize,
-    entries: Mutex<(u64, HashMap<K, (u64, Arc<V>)>)>,
+    entries: Mutex<Entries<K, V>>,
 }
 
 impl<K: Eq + Hash + Clone, V> Cache<K, V> {
@@ -94,7 +97,7 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         Self { room, entries: Mutex::new((0, HashMap::new())) }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (u64, HashMap<K, (u64, Arc<V>)>)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries<K, V>> {
         // A panic while the lock is held leaves a sound map.
         self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -1,5 +1,7 @@
 //! Every format on graphs that use every operator: written, re-run, compared; and what is refused.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! `model.onnx` itself: its text, its batches, its sizes, and what is not one.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

@@ -78,7 +78,7 @@ fn archive(urls: Vec<String>, sha256: Option<String>) -> Recipe {
 }
 
 fn content() -> (Vec<u8>, String) {
-    let bytes: Vec<u8> = (0..300_000u32).map(|i| (i * i >> 7) as u8).collect();
+    let bytes: Vec<u8> = (0..300_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     let hash = hex(&Sha256::digest(&bytes));
     (bytes, hash)
 }
