@@ -8,10 +8,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_inputs;
-// mod browser;
+mod browser;
 mod cancel;
 mod command_line;
 mod crash;
-// mod families;
+mod families;
 mod flow;
 mod harness;

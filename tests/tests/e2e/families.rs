@@ -1,0 +1,142 @@
+//! Every family in every format: random networks, written, read back and run.
+
+use crate::harness::picture;
+use kindling_data::resize_f32;
+use kindling_export::{
+    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, Energy, Judge, MakingCost, ModelCost,
+    OWNERSHIP, ObjectiveValue, TOLERANCE, Versions, write_bundle,
+};
+use kindling_graph::{Graph, Weights, random_weights};
+use kindling_models::{FAMILIES, Network, build_graph, default_genomes};
+use kindling_search::{Sampler, samplers::Random};
+use kindling_spec::{ExportFormat, FamilySpace, Genome, Metric, SearchSpace, TaskSpec};
+use kindling_train::{OpenDevice, open_device, predict};
+use serde_json::json;
+
+const LABELS: [&str; 3] = ["fire", "neither", "smoke"];
+
+/// The family's first default network and two random small ones.
+fn genomes(name: &str) -> Vec<Genome> {
+    let family = FAMILIES.iter().find(|f| f.name() == name).unwrap();
+    let space = SearchSpace { families: vec![FamilySpace { family: name.into(), params: family.params() }] };
+    let first = default_genomes(name).into_iter().take(1).map(|params| Genome { family: name.into(), params });
+    let small = |g: &Genome| build_graph(g, 3).and_then(|g| Ok(g.cost()?)).is_ok_and(|c| c.macs < 2_000_000);
+    let drawn = (0..500).filter_map(|n| Random.suggest(&space, &[], 11, n, 0)).filter(small).take(2);
+    first.chain(drawn).collect()
+}
+
+/// Test images with burn's own answers, from the exact preprocessing.
+fn judges(device: &OpenDevice, graph: &Graph, weights: &Weights) -> Vec<Judge> {
+    [(64, 48), (17, 90), (200, 150)]
+        .into_iter()
+        .zip(0..)
+        .map(|((width, height), number)| {
+            let image = picture(width, height, number);
+            let (side, input) = (graph.input.height, &graph.input);
+            let pixels = resize_f32(&image, side);
+            let nchw: Vec<f32> = (0..3)
+                .flat_map(|c| {
+                    let norm = move |x: f32| (x / 255.0 - input.mean[c]) / input.std[c];
+                    pixels.iter().skip(c).step_by(3).map(move |x| norm(*x)).collect::<Vec<_>>()
+                })
+                .collect();
+            let probabilities = predict(device, graph, weights, &nchw, 1).unwrap();
+            Judge { name: format!("picture {number}"), width, height, rgb: image.into_raw(), probabilities }
+        })
+        .collect()
+}
+
+/// A card whose figures are of no model; only the files matter here.
+fn card(graph: &Graph, genome: &Genome) -> Card {
+    let task = json!({"version": 1, "name": "x", "kind": "image-classification", "budget": {"trials": 1}});
+    let none = CardMetrics {
+        examples: 0,
+        accuracy: 0.0,
+        accuracy_ci: [0.0, 1.0],
+        balanced_accuracy: 0.0,
+        f1_macro: 0.0,
+        log_loss: 0.0,
+        objective: ObjectiveValue { metric: Metric::Accuracy, value: 0.0 },
+        per_class: vec![],
+        confusion: vec![vec![0; 3]; 3],
+    };
+    let cost = graph.cost().unwrap();
+    Card {
+        version: CARD_VERSION,
+        model: "none".into(),
+        created: "2000-01-01T00:00:00Z".into(),
+        task: TaskSpec::from_json(&task).unwrap(),
+        labels: LABELS.map(String::from).into(),
+        data: CardData {
+            dataset: "local".into(),
+            sha256: String::new(),
+            splits: vec![],
+            audit: AuditSummary::default(),
+        },
+        validation: none.clone(),
+        test: none,
+        cost: ModelCost {
+            parameters: cost.parameters,
+            weights_bytes: cost.weights_bytes,
+            macs: cost.macs,
+            peak_ram_bytes: cost.peak_ram_bytes,
+            resolution: [graph.input.height as u64, graph.input.width as u64],
+            latency: None,
+        },
+        making: MakingCost {
+            trials: 0,
+            epochs: 0,
+            images: 0,
+            seconds: 0.0,
+            energy: Energy { joules: None, note: "not trained".into() },
+        },
+        genome: genome.clone(),
+        graph_sha256: graph.hash(),
+        seed: 0,
+        device: "flex".into(),
+        versions: Versions { kindling: "0".into(), burn: "0".into() },
+        ownership: OWNERSHIP.into(),
+        checks: vec![],
+        files: vec![],
+        how_to_check: vec![],
+    }
+}
+
+#[test]
+fn every_family_is_written_in_every_format_and_answers_as_burn_does() {
+    let device = open_device("flex").unwrap();
+    for family in FAMILIES {
+        let genomes = genomes(family.name());
+        assert_eq!(genomes.len(), 3, "{}", family.name());
+        for genome in genomes {
+            let graph = build_graph(&genome, 3).unwrap();
+            let weights = random_weights(&graph, 5).unwrap();
+            let judges = judges(&device, &graph, &weights);
+            let burnpack = Network::from_weights(&graph, &weights, &device.device).unwrap().burnpack().unwrap();
+            let again = Network::init(&graph, 9, &device.device).unwrap().load_burnpack(&burnpack).unwrap();
+            assert_eq!(again.weights().unwrap(), weights, "burnpack of {genome:?}");
+            let check = Check {
+                file: "model.burnpack".into(),
+                how: "read back".into(),
+                images: 3,
+                max_difference: 0.0,
+                tolerance: TOLERANCE,
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let input = BundleInput {
+                graph: &graph,
+                weights: &weights,
+                labels: &LABELS.map(String::from),
+                card: card(&graph, &genome),
+                judges: &judges,
+                formats: ExportFormat::ALL,
+                extra_files: vec![("model.burnpack".into(), burnpack)],
+                extra_checks: vec![check],
+            };
+            let files = write_bundle(&input, &dir.path().join("model")).unwrap_or_else(|e| panic!("{genome:?}: {e}"));
+            for name in ["model.onnx", "weights.safetensors", "graph.json", "model.burnpack"] {
+                assert!(files.iter().any(|f| f.name == name), "{name} of {genome:?}");
+            }
+        }
+    }
+}
