@@ -76,8 +76,6 @@ enum Stop {
     Cancelled,
     /// The trial is another worker's.
     Lost,
-    /// The budget is spent.
-    Deadline,
     /// The worker is told to end.
     Shutdown,
 }
@@ -87,7 +85,6 @@ enum Stop {
 struct Signals {
     cancel: AtomicBool,
     stop: AtomicU8,
-    exporting: AtomicBool,
 }
 
 impl Signals {
@@ -103,7 +100,7 @@ impl Signals {
     }
 
     fn why(&self) -> Stop {
-        [Stop::Cancelled, Stop::Lost, Stop::Deadline, Stop::Shutdown]
+        [Stop::Cancelled, Stop::Lost, Stop::Shutdown]
             .into_iter()
             .find(|s| *s as u8 == self.stop.load(Ordering::SeqCst))
             .unwrap_or(Stop::None)
@@ -182,14 +179,7 @@ impl Worker {
         let (id, token) = (trial.id.clone(), trial.token);
         let task = meta.task(&job.task).await?;
         let signals = Arc::new(Signals::default());
-        let beats = tokio::spawn(beat(
-            self.service.clone(),
-            id.clone(),
-            token,
-            training_time(&task),
-            self.shutdown.clone(),
-            signals.clone(),
-        ));
+        let beats = tokio::spawn(beat(self.service.clone(), id.clone(), token, self.shutdown.clone(), signals.clone()));
         let result = self.run_rung(task, trial, &signals).await;
         beats.abort();
         match result {
@@ -197,12 +187,6 @@ impl Worker {
             Err(EngineError::Train(TrainError::Cancelled)) => {
                 match signals.why() {
                     Stop::Lost => {}
-                    Stop::Deadline => {
-                        let earlier = meta.trial(&id).await?.results.last().is_some();
-                        let to = if earlier { TrialState::Complete } else { TrialState::Pruned };
-                        let why = "the budget was spent before this rung ended";
-                        meta.fail_trial(&id, Some(token), to, why, now_ms()).await?;
-                    }
                     Stop::Cancelled | Stop::Shutdown | Stop::None => {
                         meta.release_trial(&id, token, now_ms()).await?;
                     }
@@ -224,6 +208,7 @@ impl Worker {
     }
 
     async fn run_rung(&self, task: TaskRecord, trial: TrialRecord, signals: &Arc<Signals>) -> Result<(), EngineError> {
+        let finish_by = training_time(&task).map(|time| Instant::now() + time);
         let plan = self.service.plan(&task).await?;
         let dataset = self.service.open_dataset(&task.dataset).await?;
         let graph = plan.graph(&trial.genome)?;
@@ -253,11 +238,11 @@ impl Worker {
                 checkpoint: checkpoint.as_deref(),
                 from_epoch: at_work.trial.epochs,
                 to_epoch: at_work.trial.target_epochs,
+                finish_by,
             };
             Ok(run_rung(&device, input, &mut |_| {}, &seen.cancel)?)
         })
         .await?;
-        signals.exporting.store(true, Ordering::SeqCst);
         let view = work.plan.view();
         let labels: Vec<usize> = view.validation.iter().map(|(_, label)| *label).collect();
         let probabilities = &outcome.validation_probabilities;
@@ -409,10 +394,11 @@ fn remove_folder(folder: &std::path::Path) -> Result<(), EngineError> {
     std::fs::remove_dir_all(folder).map_err(EngineError::io(folder))
 }
 
-/// How long the task's budget lets this worker train; the rest is for writing the model.
+/// How long the task's budget lets this worker train; the rest is for writing the model. What is
+/// trained by then counts, so that a slow machine ends with a model too.
 fn training_time(task: &TaskRecord) -> Option<Duration> {
     let total = task.budget.seconds?;
-    let left = total - task.spent_seconds - 0.5 * export_reserve(total);
+    let left = total - task.spent_seconds - export_reserve(total);
     Some(Duration::from_secs_f64(left.max(0.0)))
 }
 
@@ -432,23 +418,11 @@ async fn too_slow(work: &Arc<Work>) -> Result<Option<String>, EngineError> {
 
 /// Renews the lease and listens for reasons to stop. Once the rung is trained, only a lost trial
 /// matters: what was found is still written.
-async fn beat(
-    service: Service,
-    trial: TrialId,
-    token: i64,
-    time: Option<Duration>,
-    shutdown: CancellationToken,
-    signals: Arc<Signals>,
-) {
-    let started = Instant::now();
+async fn beat(service: Service, trial: TrialId, token: i64, shutdown: CancellationToken, signals: Arc<Signals>) {
     loop {
-        let until_deadline = time.map_or(BEAT, |t| t.saturating_sub(started.elapsed()));
         tokio::select! {
             () = shutdown.cancelled(), if signals.why() == Stop::None => signals.stop(Stop::Shutdown),
-            () = tokio::time::sleep(BEAT.min(until_deadline.max(Duration::from_millis(10)))) => {}
-        }
-        if time.is_some_and(|t| started.elapsed() >= t) && !signals.exporting.load(Ordering::SeqCst) {
-            signals.stop(Stop::Deadline);
+            () = tokio::time::sleep(BEAT) => {}
         }
         match service.store().meta.heartbeat(&trial, token, now_ms()).await {
             Ok(Beat::Go) => {}

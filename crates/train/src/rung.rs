@@ -43,6 +43,8 @@ pub struct RungInput<'a> {
     pub from_epoch: u32,
     /// The epoch after the last.
     pub to_epoch: u32,
+    /// Ends the rung early at this moment, with what was trained so far; `None` to train it all.
+    pub finish_by: Option<Instant>,
 }
 
 /// How far a rung is.
@@ -80,7 +82,7 @@ pub struct RungOutcome {
     pub validation_probabilities: Vec<f32>,
     /// Mean loss over the rung's last epoch.
     pub train_loss: f64,
-    /// Epochs trained since the trial's start.
+    /// Whole epochs trained since the trial's start; less than was asked for when the time was up.
     pub epochs: u32,
     /// Seconds this rung took.
     pub seconds: f64,
@@ -91,7 +93,8 @@ pub struct RungOutcome {
 /// Trains the epochs `from_epoch..to_epoch` and judges the result on the validation split.
 ///
 /// The learning rate climbs and settles within each rung ([`learning_rate`]). On the `flex` device
-/// the outcome depends on the input alone, bit for bit, so that a rung may be repeated.
+/// the outcome depends on the input alone, bit for bit, so that a rung may be repeated; unless it was
+/// cut short by `finish_by`.
 ///
 /// # Errors
 /// [`TrainError::Cancelled`] within one batch of `cancel` being set, [`TrainError::Diverged`] when
@@ -137,7 +140,7 @@ fn train(
     }
 
     let began = Instant::now();
-    let train_loss = std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         // Two batches ahead: the device never waits, and memory stays small.
         let (sender, receiver) = sync_channel(2);
         scope.spawn(|| {
@@ -148,21 +151,21 @@ fn train(
             learning_rate(settings.learning_rate, settings.warmup, step, u64::from(to - from) * batches.count() as u64)
         };
         // The receiver is dropped on every way out, which ends the other thread.
-        let steps = Steps { seed: *seed, last: to - 1, batches: batches.count() as u32 };
+        let steps = Steps { seed: *seed, to, batches: batches.count() as u32, finish_by: input.finish_by };
         steps.run(&mut trainer, receiver, schedule, on_progress, cancel)
     })?;
-    let trained = u64::from(to - from) * (batches.count() * batches.size()) as u64;
+    let trained = ended.steps * batches.size() as u64;
     let images_per_second = trained as f64 / began.elapsed().as_secs_f64().max(1e-9);
 
-    let checkpoint = trainer.checkpoint(to)?.to_bytes()?;
+    let checkpoint = trainer.checkpoint(ended.epochs)?.to_bytes()?;
     let (weights, weights_from, validation_probabilities) = judge(device, input, &trainer, cancel)?;
     Ok(RungOutcome {
         checkpoint,
         weights,
         weights_from,
         validation_probabilities,
-        train_loss,
-        epochs: to,
+        train_loss: ended.loss,
+        epochs: ended.epochs,
         seconds: start.elapsed().as_secs_f64(),
         images_per_second,
     })
@@ -171,12 +174,21 @@ fn train(
 /// The loop over a rung's batches.
 struct Steps {
     seed: u64,
-    last: u32,
+    to: u32,
     batches: u32,
+    finish_by: Option<Instant>,
+}
+
+/// Where that loop ended.
+struct Ended {
+    /// Mean loss of the last epoch begun.
+    loss: f64,
+    /// Whole epochs since the trial's start.
+    epochs: u32,
+    steps: u64,
 }
 
 impl Steps {
-    /// Gives the last epoch's mean loss.
     fn run(
         &self,
         trainer: &mut Trainer,
@@ -184,28 +196,35 @@ impl Steps {
         schedule: impl Fn(u64) -> f64,
         on_progress: &mut dyn FnMut(Progress),
         cancel: &AtomicBool,
-    ) -> Result<f64, TrainError> {
-        let (mut sum, mut count) = (0.0, 0u32);
+    ) -> Result<Ended, TrainError> {
+        let (mut sum, mut count, mut summed) = (0.0, 0u32, 0);
         let mut settle = |place: Place, loss: Tensor<1>| {
             let loss = read(&loss)?.first().copied().map_or(f64::NAN, f64::from);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { epoch: place.epoch, batch: place.batch, loss });
             }
-            if place.epoch == self.last {
-                (sum, count) = (sum + loss, count + 1);
+            if place.epoch != summed {
+                (sum, count, summed) = (0.0, 0, place.epoch);
             }
+            (sum, count) = (sum + loss, count + 1);
             on_progress(Progress { epoch: place.epoch, batch: place.batch + 1, batches: self.batches, loss });
             Ok(())
         };
         // A loss is read while the device works on the step after it, so that a GPU never idles.
         let mut waiting: Option<(Place, Tensor<1>)> = None;
+        let (mut epochs, mut steps) = (self.to, 0);
         for (step, made) in (0u64..).zip(receiver) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(TrainError::Cancelled);
             }
             let (place, batch) = made?;
+            if step > 0 && self.finish_by.is_some_and(|end| Instant::now() >= end) {
+                epochs = place.epoch;
+                break;
+            }
             let mut random = Random::new(&[self.seed, u64::from(place.epoch), u64::from(place.batch), 3]);
             let loss = trainer.step(batch, schedule(step), &mut random)?;
+            steps = step + 1;
             if let Some((place, loss)) = waiting.replace((place, loss)) {
                 settle(place, loss)?;
             }
@@ -213,7 +232,7 @@ impl Steps {
         if let Some((place, loss)) = waiting {
             settle(place, loss)?;
         }
-        Ok(sum / f64::from(count.max(1)))
+        Ok(Ended { loss: sum / f64::from(count.max(1)), epochs, steps })
     }
 }
 

@@ -12,6 +12,7 @@ use kindling_train::{
 use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Two classes that only their texture tells apart: rows or columns, in any colours.
 fn draw(dir: &Path) {
@@ -100,7 +101,7 @@ fn rung(
 ) -> Result<RungOutcome, TrainError> {
     let (dataset, view, objective) = (&TOY.dataset, &TOY.view, &Objective::default());
     let (from_epoch, to_epoch) = (epochs.start, epochs.end);
-    let input = RungInput { config, dataset, view, objective, checkpoint, from_epoch, to_epoch };
+    let input = RungInput { config, dataset, view, objective, checkpoint, from_epoch, to_epoch, finish_by: None };
     run_rung(&open_device("flex").unwrap(), input, &mut |_| {}, &AtomicBool::new(false))
 }
 
@@ -166,8 +167,16 @@ fn cancelling_ends_within_a_batch() {
     let (config, cancel) = (trial(&[]), AtomicBool::new(false));
     let mut calls = 0;
     let (dataset, view, objective) = (&TOY.dataset, &TOY.view, &Objective::default());
-    let input =
-        RungInput { config: &config, dataset, view, objective, checkpoint: None, from_epoch: 0, to_epoch: 1000 };
+    let input = RungInput {
+        config: &config,
+        dataset,
+        view,
+        objective,
+        checkpoint: None,
+        from_epoch: 0,
+        to_epoch: 1000,
+        finish_by: None,
+    };
     let mut stop = |_| {
         calls += 1;
         if calls == 3 {
@@ -177,6 +186,28 @@ fn cancelling_ends_within_a_batch() {
     let error = run_rung(&open_device("flex").unwrap(), input, &mut stop, &cancel).unwrap_err();
     assert!(matches!(error, TrainError::Cancelled), "{error}");
     assert!(calls <= 4, "{calls}");
+}
+
+#[test]
+fn a_rung_whose_time_is_up_gives_what_it_has_and_can_be_gone_on_with() {
+    let (config, cancel) = (trial(&[]), AtomicBool::new(false));
+    let (dataset, view, objective) = (&TOY.dataset, &TOY.view, &Objective::default());
+    let finish_by = Some(Instant::now() + Duration::from_millis(200));
+    let input = RungInput {
+        config: &config,
+        dataset,
+        view,
+        objective,
+        checkpoint: None,
+        from_epoch: 0,
+        to_epoch: 1_000_000,
+        finish_by,
+    };
+    let cut = run_rung(&open_device("flex").unwrap(), input, &mut |_| {}, &cancel).unwrap();
+    assert!(cut.epochs < 1_000_000 && cut.train_loss.is_finite() && cut.images_per_second > 0.0);
+    assert_eq!(cut.validation_probabilities.len(), TOY.view.validation.len() * 2);
+    let on = rung(&config, Some(&cut.checkpoint), cut.epochs..cut.epochs + 1).unwrap();
+    assert_eq!(on.epochs, cut.epochs + 1);
 }
 
 #[test]

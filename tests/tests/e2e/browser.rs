@@ -139,6 +139,6 @@ fn a_person_gives_the_page_a_picture_and_reads_the_answer() {
     }
     browser.post("url", json!({"url": server.url("/")}));
     let home = browser.script("return document.body.textContent");
-    assert!(home.as_str().unwrap().contains("sample"), "the data set is listed: {home}");
+    assert!(home.as_str().unwrap().contains("120 pictures"), "the data set is listed: {home}");
     browser.screenshot("home");
 }
