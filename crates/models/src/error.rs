@@ -8,6 +8,9 @@ pub enum ModelError {
     /// The graph or its weights are wrong.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The kernels were given something else than the graph needs.
+    #[error(transparent)]
+    Kernel(#[from] kindling_kernels::KernelError),
     /// A burnpack file cannot be written or read.
     #[error("model.burnpack: {0}")]
     Record(String),

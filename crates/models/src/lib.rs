@@ -6,12 +6,15 @@
 mod error;
 pub mod families;
 mod initial;
+mod learner;
 mod network;
 mod ops;
 pub mod random;
+pub mod reference;
 pub mod tasks;
 
 pub use error::ModelError;
 pub use families::{FAMILIES, Family, build_graph, default_genomes};
 pub use initial::initial_weights;
+pub use learner::{Learner, Leaves, Pass};
 pub use network::{BatchStatistics, Network};

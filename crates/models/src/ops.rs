@@ -95,9 +95,16 @@ pub(crate) fn dropout<const D: usize>(x: Tensor<D>, ratio: f32, random: &mut Ran
         return x;
     }
     let dims = x.dims();
-    let keep = 1.0 / (1.0 - ratio);
-    let numbers = dims.iter().product();
-    let mask: Vec<f32> = (0..numbers).map(|_| if random.uniform() < f64::from(ratio) { 0.0 } else { keep }).collect();
+    let mask = dropout_mask(ratio, dims.iter().product(), random);
     let mask = Tensor::<D>::from_data(TensorData::new(mask, dims), &x.device());
     x.mul(mask)
+}
+
+/// The factors that drop a share of so many numbers; nothing is drawn when nothing is dropped.
+pub(crate) fn dropout_mask(ratio: f32, numbers: usize, random: &mut Random) -> Vec<f32> {
+    if ratio <= 0.0 {
+        return vec![1.0; numbers];
+    }
+    let keep = 1.0 / (1.0 - ratio);
+    (0..numbers).map(|_| if random.uniform() < f64::from(ratio) { 0.0 } else { keep }).collect()
 }

@@ -1,9 +1,14 @@
 //! Answers of a trained network.
 
-use crate::{OpenDevice, TrainError, device::guard, trainer::read};
+use crate::{
+    OpenDevice, TrainError,
+    device::guard,
+    trainer::{flatten, read},
+};
 use burn::tensor::{Tensor, TensorData};
 use kindling_graph::{Graph, Weights, fold_batch_norm};
-use kindling_models::{Network, tasks::image_classification::softmax};
+use kindling_kernels::{KernelError, Program, runs_on};
+use kindling_models::{ModelError, Network, tasks::image_classification::softmax};
 
 /// Images answered at once.
 const BATCH: usize = 128;
@@ -32,6 +37,11 @@ pub fn predict(
     let (graph, weights) = fold_batch_norm(graph, weights)?;
     let classes = graph.output_shape()?.iter().product();
     guard(|| {
+        if let Some(program) = program(device, &graph)? {
+            let mut answers = infer(program, &graph, &weights, nchw, length)?;
+            softmax(&mut answers, classes);
+            return Ok(answers);
+        }
         let network = Network::from_weights(&graph, &weights, &device.device)?;
         let mut answers = Vec::with_capacity(n * classes);
         for images in nchw.chunks(BATCH * length.max(1)) {
@@ -42,4 +52,30 @@ pub fn predict(
         softmax(&mut answers, classes);
         Ok(answers)
     })
+}
+
+/// The processor's kernels for the graph, if it is to run there and they know it.
+fn program(device: &OpenDevice, graph: &Graph) -> Result<Option<Program>, TrainError> {
+    if !runs_on(&device.device) {
+        return Ok(None);
+    }
+    match Program::inference(graph, BATCH) {
+        Err(KernelError::Unsupported(_)) => Ok(None),
+        other => Ok(Some(other.map_err(ModelError::from)?)),
+    }
+}
+
+fn infer(
+    mut program: Program,
+    graph: &Graph,
+    weights: &Weights,
+    nchw: &[f32],
+    length: usize,
+) -> Result<Vec<f32>, TrainError> {
+    let (trained, running) = flatten(graph, weights)?;
+    let mut answers = Vec::new();
+    for images in nchw.chunks(BATCH * length.max(1)) {
+        answers.extend(program.forward(images, &trained, &running, &[]).map_err(ModelError::from)?.output);
+    }
+    Ok(answers)
 }

@@ -3,7 +3,7 @@
 use crate::{Checkpoint, HostBatch, Hyperparameters, OpenDevice, TrainError, optimizer::Optimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use kindling_graph::{Graph, Tensor as Array, Weights};
-use kindling_models::{Network, random::Random};
+use kindling_models::{Learner, Network, Pass, random::Random};
 
 /// Share of a batch's statistics in the running ones.
 const MOMENTUM: f32 = 0.1;
@@ -12,7 +12,7 @@ const MOMENTUM: f32 = 0.1;
 /// optimiser's state, each one flat tensor on the device without autodiff.
 pub struct Trainer {
     device: Device,
-    network: Network,
+    learner: Learner,
     settings: Hyperparameters,
     optimizer: Optimizer,
     weights: Tensor<1>,
@@ -44,7 +44,7 @@ impl Trainer {
         let statistics = load(running);
         let optimizer = Optimizer::new(settings, graph, &device)?;
         Ok(Self {
-            network,
+            learner: Learner::new(network, &device),
             settings: settings.clone(),
             optimizer,
             average_weights: weights.clone(),
@@ -64,7 +64,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Input`] if the batch does not fit the graph.
     pub fn step(&mut self, batch: HostBatch, learning_rate: f64, random: &mut Random) -> Result<Tensor<1>, TrainError> {
-        let input = &self.network.graph().input;
+        let input = &self.learner.network().graph().input;
         let shape = [batch.size, input.channels, input.height, input.width];
         let classes = batch.targets.len() / batch.size.max(1);
         if batch.size == 0
@@ -76,18 +76,15 @@ impl Trainer {
         let tracked = self.device.clone().autodiff();
         let images = Tensor::<4>::from_data(TensorData::new(batch.images, shape), &tracked);
         let targets = Tensor::<2>::from_data(TensorData::new(batch.targets, [batch.size, classes]), &tracked);
-        let network = self.network.clone().with_trainable(&self.weights);
-        let (logits, seen) = network.forward_train(images, random)?;
+        let Pass { logits, statistics, leaves } = self.learner.forward(images, &self.weights, random)?;
         if logits.dims() != [batch.size, classes] {
             return Err(TrainError::Input(format!("the graph answers {:?}, not {classes} classes", logits.dims())));
         }
         let loss = log_softmax(logits, 1).mul(targets).sum().neg();
-        let gradient = network.flat_gradients(loss.backward());
+        let gradient = leaves.gradient(loss.backward());
         self.weights = self.optimizer.step(self.weights.clone(), gradient, learning_rate);
 
-        if let Some(running) = self.statistics.take() {
-            let parts = seen.into_iter().flat_map(|batch| [batch.mean, batch.var]).collect();
-            let batch = Tensor::cat(parts, 0);
+        if let (Some(running), Some(batch)) = (self.statistics.take(), statistics) {
             self.statistics = Some(running.mul_scalar(1.0 - MOMENTUM).add(batch.mul_scalar(MOMENTUM)));
         }
         self.average();
@@ -125,7 +122,7 @@ impl Trainer {
 
     fn named(&self, trained: &Tensor<1>, running: Option<&Tensor<1>>) -> Result<Weights, TrainError> {
         let running = running.map(read).transpose()?.unwrap_or_default();
-        unflatten(self.network.graph(), &read(trained)?, &running)
+        unflatten(self.learner.network().graph(), &read(trained)?, &running)
     }
 
     /// Everything to go on from here bit for bit, as it is after `epoch` epochs.
@@ -136,7 +133,7 @@ impl Trainer {
         let optional =
             |tensor: &Option<Tensor<1>>| tensor.as_ref().map(read).transpose().map(Option::unwrap_or_default);
         Ok(Checkpoint {
-            graph: self.network.graph().hash(),
+            graph: self.learner.network().graph().hash(),
             epoch,
             steps: self.optimizer.steps,
             averaged: self.averaged,
@@ -154,7 +151,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Checkpoint`] if it is of another graph.
     pub fn restore(&mut self, from: &Checkpoint) -> Result<(), TrainError> {
-        let ours = self.network.graph().hash();
+        let ours = self.learner.network().graph().hash();
         if from.graph != ours {
             let what = format!("it is of the graph {}, not of {ours}; train the trial from the start", from.graph);
             return Err(TrainError::Checkpoint(what));
@@ -186,7 +183,7 @@ pub(crate) fn read<const D: usize>(tensor: &Tensor<D>) -> Result<Vec<f32>, Train
 }
 
 /// The trained weights and the running statistics, each in the order of the graph's parameters.
-fn flatten(graph: &Graph, weights: &Weights) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+pub(crate) fn flatten(graph: &Graph, weights: &Weights) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
     graph.check_weights(weights)?;
     let (mut trained, mut running) = (Vec::new(), Vec::new());
     for spec in graph.params()? {

@@ -1,7 +1,7 @@
 //! `kindling bench`.
 
 mod real;
-mod throughput;
+mod train;
 
 use crate::failure::Failure;
 
@@ -10,15 +10,15 @@ use crate::failure::Failure;
 pub(crate) enum Bench {
     /// Train on data sets of your own and print how good, small and fast the models get.
     Real(real::Real),
-    /// Measure how many images a second each family trains on a device.
-    Throughput(throughput::Throughput),
+    /// Measure how many images a second reference networks train on a device.
+    Train(train::Train),
 }
 
 impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Real(real) => real.run(),
-            Self::Throughput(throughput) => throughput.run(),
+            Self::Train(train) => train.run(),
         }
     }
 }
