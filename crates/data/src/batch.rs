@@ -185,19 +185,32 @@ fn vary(pixels: &[u8], size: usize, augment: &Augment, rng: &mut SplitMix, norm:
     let rows = looks(size, zoom / stretch, shift[1], false);
 
     let plane = size * size;
+    let mut line = [0.0f32; 3 * WIDEST];
+    let mut sampled = [[0.0f32; WIDEST]; 3];
     for (y, row) in rows.iter().enumerate().take(size) {
+        // Down the columns first, which are neighbours in memory; then along the row, which is short.
         let upper = &pixels[row.near * size * 3..][..size * 3];
         let lower = &pixels[row.far * size * 3..][..size * 3];
+        for ((to, upper), lower) in line.iter_mut().zip(upper).zip(lower) {
+            *to = blend(f32::from(*upper), f32::from(*lower), row.weight);
+        }
         for (x, column) in columns.iter().enumerate().take(size) {
-            let (a, b) = (column.near * 3, column.far * 3);
-            let rgb: [f32; 3] = std::array::from_fn(|c| {
-                let top = blend(f32::from(upper[a + c]), f32::from(upper[b + c]), column.weight);
-                let bottom = blend(f32::from(lower[a + c]), f32::from(lower[b + c]), column.weight);
-                blend(top, bottom, row.weight)
-            });
-            let rgb = colour.apply(rgb);
+            let (a, b) = (&line[column.near * 3..][..3], &line[column.far * 3..][..3]);
             for c in 0..3 {
-                out[c * plane + y * size + x] = rgb[c] * norm.scale[c] + norm.shift[c];
+                sampled[c][x] = blend(a[c], b[c], column.weight);
+            }
+        }
+        let [red, green, blue] = &sampled;
+        let (reds, rest) = out.split_at_mut(plane);
+        let (greens, blues) = rest.split_at_mut(plane);
+        let rows = [reds, greens, blues].map(|channel| &mut channel[y * size..][..size]);
+        let [reds, greens, blues] = rows;
+        let seen = red.iter().zip(green).zip(blue);
+        for (((red, green), blue), to) in seen.zip(reds.iter_mut().zip(greens).zip(blues)) {
+            let rgb = colour.apply([*red, *green, *blue]);
+            let ((r, g), b) = to;
+            for (c, to) in [r, g, b].into_iter().enumerate() {
+                *to = rgb[c] * norm.scale[c] + norm.shift[c];
             }
         }
     }

@@ -4,7 +4,7 @@
 //! A process killed in between loses nothing: a trial that waits without a job is pushed again. Time
 //! is passed in, so that tests step it.
 
-use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Asha, samplers::Random};
+use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Asha, samplers::Tpe};
 use kindling_spec::{TaskId, TaskState, TrialId, TrialState};
 use kindling_store::{Job, StoreError, TaskRecord, TrialRecord};
 use std::collections::HashMap;
@@ -250,7 +250,7 @@ fn decide(plan: &Plan, history: &[Observation], moment: &Moment) -> Decision {
     Study {
         space: plan.space(),
         portfolio: plan.portfolio(),
-        sampler: &Random,
+        sampler: &Tpe,
         pruner: &Asha,
         ladder: plan.ladder(),
         seed: plan.spec().seed,

@@ -47,8 +47,16 @@ pub(crate) trait Kernel {
     fn run<V: Lanes>(self);
 }
 
+/// Tests set it to run every kernel in plain Rust.
+#[cfg(test)]
+pub(crate) static PLAIN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 /// Runs a kernel with the best instructions of this processor.
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
+    #[cfg(test)]
+    if PLAIN.load(std::sync::atomic::Ordering::Relaxed) {
+        return kernel.run::<Portable>();
+    }
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
         // SAFETY: the instructions were just found.

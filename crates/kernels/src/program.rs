@@ -282,3 +282,57 @@ fn groups(size: usize, each: usize) -> impl Iterator<Item = Range<usize>> {
 fn check(what: &'static str, given: usize, expected: usize) -> Result<(), KernelError> {
     if given == expected { Ok(()) } else { Err(KernelError::Size { what, given, expected }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes::PLAIN;
+    use kindling_graph::{GraphBuilder, InputSpec, Op};
+    use std::sync::atomic::Ordering;
+
+    /// Each kernel once: dense, depthwise, normalisation, every activation, both pools.
+    fn network() -> Graph {
+        let mut net = GraphBuilder::new(InputSpec { height: 9, width: 11, ..InputSpec::rgb(9) });
+        let x = net.conv("a", net.input(), 20, 3, 2);
+        let x = net.batch_norm("a.bn", x);
+        let x = net.hard_swish("a.act", x);
+        let y = net.depthwise("b", x, 5, 1);
+        let y = net.batch_norm("b.bn", y);
+        let y = net.relu6("b.act", y);
+        let x = net.add("sum", x, y);
+        let x = net.push("max", Op::MaxPool { kernel: [2, 2], strides: [1, 1], pads: [0, 1, 1, 0] }, &[x]);
+        let x = net.conv("c", x, 12, 1, 1);
+        let x = net.sigmoid("c.act", x);
+        let x = net.average_pool("mean", x, 2, 2);
+        let x = net.flatten("flat", x);
+        let x = net.gemm("hidden", x, 9);
+        let x = net.relu("hidden.act", x);
+        let x = net.gemm("logits", x, 3);
+        net.finish(x).unwrap()
+    }
+
+    #[test]
+    fn plain_rust_agrees_with_the_processors_vectors() {
+        let graph = network();
+        let number = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0;
+        let images: Vec<f32> = (0..6 * 3 * 9 * 11).map(number).collect();
+        let trained = graph.params().unwrap().into_iter().filter(|spec| spec.trainable);
+        let count = trained.map(|spec| spec.numbers() as usize).sum::<usize>();
+        let weights: Vec<f32> = (0..count).map(|i| number(i * 3 + 1) * 0.4).collect();
+        let by: Vec<f32> = (0..18).map(|i| number(i * 11)).collect();
+        let run = |plain: bool| {
+            PLAIN.store(plain, Ordering::Relaxed);
+            let mut program = Program::training(&graph, 6).unwrap();
+            let answer = program.forward(&images, &weights, &[], &[]).unwrap();
+            let gradient = program.backward(&by).unwrap();
+            PLAIN.store(false, Ordering::Relaxed);
+            [answer.output, answer.statistics, gradient].concat()
+        };
+        let (plain, vectors) = (run(true), run(false));
+        let largest = plain.iter().fold(1.0f32, |most, v| most.max(v.abs()));
+        assert!(plain.iter().any(|v| v.abs() > 0.1));
+        for (a, b) in plain.iter().zip(&vectors) {
+            assert!((a - b).abs() <= 1e-5 * largest, "{a} {b}");
+        }
+    }
+}

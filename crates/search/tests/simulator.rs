@@ -1,8 +1,9 @@
 //! Studies run against simulated learning curves: no network, no clock.
 
 use kindling_search::{
-    Decision, Ladder, Moment, Observation, PRUNERS, Pruner, Rung, SAMPLERS, Study, derive_seed, pruners::Asha,
-    samplers::Random,
+    Decision, Ladder, Moment, Observation, PRUNERS, Pruner, Rung, SAMPLERS, Sampler, Study, derive_seed,
+    pruners::Asha,
+    samplers::{Random, Tpe},
 };
 use kindling_spec::{FamilySpace, Genome, Param, SearchSpace, TrialState, Value};
 use proptest::prelude::*;
@@ -46,12 +47,23 @@ struct Outcome {
 
 /// Runs a study with workers that take what they are given; time is a number.
 fn simulate(pruner: &dyn Pruner, seed: u64, workers: usize, seconds: Option<f64>, trials: Option<u32>) -> Outcome {
+    simulate_with(&Random, pruner, seed, workers, seconds, trials)
+}
+
+fn simulate_with(
+    sampler: &dyn Sampler,
+    pruner: &dyn Pruner,
+    seed: u64,
+    workers: usize,
+    seconds: Option<f64>,
+    trials: Option<u32>,
+) -> Outcome {
     let space = space();
     let ladder = Ladder { first: 1, eta: 3, top: 4 };
     let study = Study {
         space: &space,
         portfolio: &[],
-        sampler: &Random,
+        sampler,
         pruner,
         ladder,
         seed,
@@ -134,6 +146,24 @@ fn the_best_trial_is_trained_longest_and_halving_beats_training_everyone() {
 }
 
 #[test]
+fn learning_from_the_history_beats_random_draws() {
+    let mut ends: Vec<(f64, f64)> = (0..30)
+        .map(|seed| {
+            let end = |sampler: &dyn Sampler| best(&simulate_with(sampler, &Asha, seed, 2, Some(400.0), None).history);
+            (end(&Tpe), end(&Random))
+        })
+        .collect();
+    let better = ends.iter().filter(|(tpe, random)| tpe > random).count();
+    let mut median = |of: fn(&(f64, f64)) -> f64| {
+        ends.sort_by(|a, b| of(a).total_cmp(&of(b)));
+        of(&ends[15])
+    };
+    let (tpe, random) = (median(|e| e.0), median(|e| e.1));
+    eprintln!("median of the best: {tpe:.4} by TPE, {random:.4} at random; TPE is better {better} times of 30");
+    assert!(tpe > random && better >= 20, "{tpe} {random} {better}");
+}
+
+#[test]
 fn a_budget_of_trials_is_kept_and_the_best_climbs_to_the_top() {
     for pruner in PRUNERS {
         let out = simulate(*pruner, 3, 2, None, Some(10));
@@ -194,13 +224,22 @@ fn halving_promotes_by_the_paper() {
     assert_eq!(Asha.next(&history, &ladder), None, "nobody is promoted twice");
 }
 
+/// The history of a finished study.
+fn past() -> &'static [Observation] {
+    static PAST: std::sync::LazyLock<Vec<Observation>> =
+        std::sync::LazyLock::new(|| simulate(&Asha, 8, 2, Some(100.0), None).history);
+    &PAST
+}
+
 proptest! {
     #[test]
     fn every_sampler_stays_in_the_space_and_repeats_itself(seed: u64, number in 0u32..1000, attempt in 0u32..50) {
         for sampler in SAMPLERS {
-            let genome = sampler.suggest(&space(), &[], seed, number, attempt).expect("the space has families");
-            prop_assert!(space().contains(&genome), "{} gave {genome:?}", sampler.name());
-            prop_assert_eq!(Some(genome), sampler.suggest(&space(), &[], seed, number, attempt));
+            for history in [&[][..], past()] {
+                let genome = sampler.suggest(&space(), history, seed, number, attempt).expect("the space has families");
+                prop_assert!(space().contains(&genome), "{} gave {genome:?}", sampler.name());
+                prop_assert_eq!(Some(genome), sampler.suggest(&space(), history, seed, number, attempt));
+            }
         }
     }
 

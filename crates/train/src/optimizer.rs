@@ -8,10 +8,10 @@ use crate::{Hyperparameters, OptimizerKind};
 use burn::tensor::{Device, Tensor, TensorData};
 use kindling_graph::{Graph, GraphError};
 
-const BETA_2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
+pub(crate) const BETA_2: f64 = 0.999;
+pub(crate) const EPSILON: f64 = 1e-8;
 /// Gradients are scaled down to this norm, which spares a trial a rare bad batch.
-const MAX_NORM: f64 = 5.0;
+pub(crate) const MAX_NORM: f64 = 5.0;
 
 /// The optimiser's state, `[P]` each.
 #[derive(Debug, Clone)]

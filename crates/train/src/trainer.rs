@@ -6,7 +6,7 @@ use kindling_graph::{Graph, Tensor as Array, Weights};
 use kindling_models::{Learner, Network, Pass, random::Random};
 
 /// Share of a batch's statistics in the running ones.
-const MOMENTUM: f32 = 0.1;
+pub(crate) const MOMENTUM: f32 = 0.1;
 
 /// A network in training: its weights, running statistics, their moving averages and the
 /// optimiser's state, each one flat tensor on the device without autodiff.
@@ -54,6 +54,13 @@ impl Trainer {
             averaged: 0,
             device,
         })
+    }
+
+    /// The same composed of burn's operators also where there are kernels, to compare with.
+    #[must_use]
+    pub fn composed(mut self) -> Self {
+        self.learner = self.learner.composed();
+        self
     }
 
     /// One step on one batch; gives the batch's loss before it, still on the device.
@@ -194,7 +201,11 @@ pub(crate) fn flatten(graph: &Graph, weights: &Weights) -> Result<(Vec<f32>, Vec
 }
 
 /// The inverse of [`flatten`].
-fn unflatten<'a>(graph: &Graph, mut trained: &'a [f32], mut running: &'a [f32]) -> Result<Weights, TrainError> {
+pub(crate) fn unflatten<'a>(
+    graph: &Graph,
+    mut trained: &'a [f32],
+    mut running: &'a [f32],
+) -> Result<Weights, TrainError> {
     let mut weights = Weights::new();
     for spec in graph.params()? {
         let from = if spec.trainable { &mut trained } else { &mut running };

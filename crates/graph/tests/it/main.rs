@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
+mod joined;
 mod networks;
 mod ops;
 mod passes;

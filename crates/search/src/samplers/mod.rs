@@ -1,8 +1,11 @@
 //! How the next genome is chosen. One file a sampler, one line in [`SAMPLERS`].
 
 mod random;
+mod tpe;
+mod unit;
 
 pub use random::Random;
+pub use tpe::Tpe;
 
 use crate::Observation;
 use kindling_spec::{Genome, SearchSpace};
@@ -30,7 +33,7 @@ pub trait Sampler: Sync + Send {
 }
 
 /// Every sampler.
-pub static SAMPLERS: &[&dyn Sampler] = &[&Random];
+pub static SAMPLERS: &[&dyn Sampler] = &[&Random, &Tpe];
 
 /// The sampler of a name.
 pub fn by_name(name: &str) -> Option<&'static dyn Sampler> {

@@ -32,6 +32,9 @@ pub(crate) struct Train {
     /// Runs of each.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
     runs: u16,
+    /// So many trials of each network trained as one; the images of all are counted.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    joined: u16,
     /// A Python with torch, to run benches/train_torch.py with.
     #[arg(long, value_name = "PYTHON")]
     torch: Option<PathBuf>,
@@ -101,14 +104,19 @@ impl Train {
         let device = kindling_train::open_device(device)
             .map_err(|e| Failure::new(Exit::Usage, e.to_string()).mend("`kindling devices` lists them"))?;
         let graph = network.graph().map_err(failed)?;
-        let images_per_s =
-            kindling_train::measure(&device, &graph, self.batch.into(), self.steps.into()).map_err(failed)?;
+        let (batch, steps) = (self.batch.into(), self.steps.into());
+        let images_per_s = match self.joined {
+            1 => kindling_train::measure(&device, &graph, batch, steps),
+            trials => kindling_train::measure_joined(&device, &graph, batch, steps, trials.into()),
+        }
+        .map_err(failed)?;
         let (network, threads) = (network.name.to_owned(), self.threads);
         Ok(Row { network, device: device.name, threads, images_per_s, peak_rss_bytes: peak_memory() })
     }
 
     /// One run in a process of its own; without a device, in PyTorch.
     fn elsewhere(&self, network: &Reference, device: Option<&String>) -> Result<Row, Failure> {
+        let (threads, batch, steps) = (self.threads, self.batch, self.steps);
         let mut command = match (device, &self.torch) {
             (None, Some(python)) => {
                 let mut command = Command::new(python);
@@ -118,14 +126,15 @@ impl Train {
             _ => {
                 let mut command = Command::new(std::env::current_exe().map_err(failed)?);
                 command.args(["bench", "train", "--here", "--device", device.map_or("flex", String::as_str)]);
+                command.args(["--joined", &self.joined.to_string()]);
                 command
             }
         };
         command.args(["--network", network.name]);
-        for (option, value) in [("--threads", self.threads), ("--batch", self.batch), ("--steps", self.steps)] {
+        for (option, value) in [("--threads", threads), ("--batch", batch), ("--steps", steps)] {
             command.args([option, &value.to_string()]);
         }
-        command.env("RAYON_NUM_THREADS", self.threads.to_string());
+        command.env("RAYON_NUM_THREADS", threads.to_string());
         let made = command.stderr(Stdio::inherit()).output().map_err(failed)?;
         if !made.status.success() {
             return Err(failed(format!("measuring `{}` ended with {}", network.name, made.status)));
