@@ -139,7 +139,7 @@ fn line(progress: &Progress, metric: &str) -> String {
 /// The leaderboard as a table, the best `most` of it.
 pub(crate) fn board<'a>(entries: impl Iterator<Item = &'a Value>, metric: &str, most: usize) -> String {
     let validation = format!("{metric} (val.)");
-    let head = ["", "family", "px", &validation, "test", "parameters", "weights", "MACs", "ms"];
+    let head = ["", "family", "px", &validation, "test", "parameters", "weights", "MACs", "ms", "pick"];
     let rows: Vec<Vec<String>> = entries
         .take(most)
         .enumerate()
@@ -157,8 +157,24 @@ pub(crate) fn board<'a>(entries: impl Iterator<Item = &'a Value>, metric: &str, 
                 output::bytes(whole("weights_bytes")),
                 output::count(whole("macs")),
                 format!("{:.2}", number("latency_ms")),
+                picks(e).join(", "),
             ]
         })
         .collect();
-    format!("{}\n* none is better in size, speed and {metric} at once", output::table(&head, &rows))
+    format!(
+        "{}\n* none is better in size, speed and {metric} at once; picks are of those within a point of the best",
+        output::table(&head, &rows)
+    )
+}
+
+/// What a leaderboard's entry is picked for.
+fn picks(entry: &Value) -> Vec<&str> {
+    let picks = entry.get("picks").and_then(Value::as_array);
+    let word = |pick: &'_ Value| match pick.as_str() {
+        Some("most_accurate") => Some("best"),
+        Some("smallest_within_a_point") => Some("smallest"),
+        Some("fastest_within_a_point") => Some("fastest"),
+        _ => None,
+    };
+    picks.into_iter().flatten().filter_map(word).collect()
 }

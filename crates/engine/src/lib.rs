@@ -19,7 +19,7 @@ mod worker;
 
 pub use error::EngineError;
 pub use fleet::{WorkerFleet, default_workers};
-pub use models::{LeaderboardEntry, Mistake, Prediction};
+pub use models::{LeaderboardEntry, Mistake, Pick, Prediction};
 pub use scheduler::{Scheduler, run_scheduler};
 pub use service::Service;
 pub use space::Plan;

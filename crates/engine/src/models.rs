@@ -47,8 +47,51 @@ pub struct LeaderboardEntry {
     pub latency_ms: f64,
     /// No other model is at least as good in value, size and latency, and better in one.
     pub pareto: bool,
+    /// What it is picked for among the study's models, if for anything.
+    pub picks: Vec<Pick>,
     /// When it was made, Unix milliseconds.
     pub created_at: i64,
+}
+
+/// What a model may be picked for. A point is a hundredth of the objective on the validation split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pick {
+    /// The best value.
+    MostAccurate,
+    /// The fewest bytes of weights among those within a point of the best.
+    SmallestWithinAPoint,
+    /// The least latency among those within a point of the best.
+    FastestWithinAPoint,
+}
+
+impl Pick {
+    /// For people.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::MostAccurate => "most accurate",
+            Self::SmallestWithinAPoint => "smallest within a point",
+            Self::FastestWithinAPoint => "fastest within a point",
+        }
+    }
+}
+
+/// Marks the three picks; `entries` are the best first, of equals the smaller.
+fn pick(entries: &mut [LeaderboardEntry]) {
+    let Some(best) = entries.first().map(|entry| entry.value) else { return };
+    // Values are shares of so many examples: a difference of exactly a point may come out a rounding above it.
+    let close = |entry: &LeaderboardEntry| best - entry.value <= 0.01 + 1e-9;
+    let least = |by: fn(&LeaderboardEntry) -> f64| {
+        let close = entries.iter().enumerate().filter(|(_, entry)| close(entry));
+        close.min_by(|(_, a), (_, b)| by(a).total_cmp(&by(b))).map(|(place, _)| place)
+    };
+    let places = [Some(0), least(|entry| entry.weights_bytes as f64), least(|entry| entry.latency_ms)];
+    let picks = [Pick::MostAccurate, Pick::SmallestWithinAPoint, Pick::FastestWithinAPoint];
+    for (place, pick) in places.into_iter().zip(picks) {
+        if let Some(entry) = place.and_then(|place| entries.get_mut(place)) {
+            entry.picks.push(pick);
+        }
+    }
 }
 
 /// A model's answer to one image.
@@ -113,6 +156,7 @@ impl Service {
             })
             .collect();
         entries.sort_by(|a, b| b.value.total_cmp(&a.value).then(a.weights_bytes.cmp(&b.weights_bytes)));
+        pick(&mut entries);
         Ok(entries)
     }
 
@@ -200,6 +244,44 @@ fn entry(model: ModelRecord, trial: &TrialRecord, pareto: bool) -> LeaderboardEn
         ram_bytes: model.ram_bytes,
         latency_ms: model.latency_ms,
         pareto,
+        picks: Vec::new(),
         created_at: model.created_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_and_the_fastest_are_picked_within_a_point() {
+        let entry = |value: f64, weights_bytes: u64, latency_ms: f64| LeaderboardEntry {
+            model: ModelId::new(),
+            trial: TrialId::new(),
+            trial_number: 0,
+            rung: 0,
+            family: "plain".into(),
+            resolution: 32,
+            value,
+            test_value: value,
+            parameters: 0,
+            weights_bytes,
+            macs: 0,
+            ram_bytes: 0,
+            latency_ms,
+            pareto: false,
+            picks: Vec::new(),
+            created_at: 0,
+        };
+        let mut entries = [entry(0.95, 90, 2.0), entry(0.945, 50, 3.0), entry(0.94, 80, 1.0), entry(0.93, 10, 0.1)];
+        pick(&mut entries);
+        let picks = entries.map(|entry| entry.picks);
+        let (best, small, fast) = (Pick::MostAccurate, Pick::SmallestWithinAPoint, Pick::FastestWithinAPoint);
+        assert_eq!(picks, [vec![best], vec![small], vec![fast], vec![]]);
+        let mut one = [entry(0.5, 1, 1.0)];
+        pick(&mut one);
+        assert_eq!(one[0].picks, [best, small, fast]);
+        assert_eq!(serde_json::to_value(fast).unwrap(), "fastest_within_a_point");
+        pick(&mut []);
     }
 }

@@ -254,7 +254,7 @@ fn decide(plan: &Plan, history: &[Observation], moment: &Moment) -> Decision {
         pruner: &Asha,
         ladder: plan.ladder(),
         seed: plan.spec().seed,
-        feasible: &|genome| plan.feasible(genome),
+        fit: &|genome| plan.fit(genome),
     }
     .decide(history, moment)
 }

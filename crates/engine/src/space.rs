@@ -4,15 +4,15 @@ use kindling_data::{Dataset, View};
 use kindling_graph::{Cost, Graph};
 use kindling_models::{FAMILIES, build_graph, default_genomes};
 use kindling_search::{Ladder, Sampler, derive_seed, samplers::Random};
-use kindling_spec::{Constraints, ErrorCode, FamilySpace, Genome, SearchSpace, TaskSpec, Value};
-use std::collections::BTreeMap;
+use kindling_spec::{Constraints, Domain, ErrorCode, FamilySpace, Genome, SearchSpace, TaskSpec, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::EngineError;
 
 /// A rung shows the network at least this many images, so that a small data set's first rung tells something.
 const LEAST_IMAGES: usize = 1_500;
-/// Draws after which limits that none has met are called too tight.
-const DRAWS: u32 = 3_000;
+/// Draws that are shrunk, beside the portfolio, before limits that none can meet are called too tight.
+const DRAWS: u32 = 12;
 /// Each rung is this many times longer than the one before (Li et al. 2018 use 4, successive halving often 3).
 const ETA: u32 = 3;
 /// The last rung: 81 times the first.
@@ -46,6 +46,10 @@ impl Plan {
             .collect();
         let space = SearchSpace { families };
         let portfolio = portfolio(&space, uneven(&view));
+        // Shrunk once to what the task allows, where it can be.
+        let classes = view.classes.len();
+        let portfolio =
+            portfolio.into_iter().filter_map(|genome| fit(&spec.constraints, &space, classes, genome)).collect();
         let first = LEAST_IMAGES.div_ceil(view.train.len().max(1)).clamp(1, 50) as u32;
         let plan = Self { spec: spec.clone(), view, space, portfolio, ladder: Ladder { first, eta: ETA, top: TOP } };
         plan.check_limits()?;
@@ -90,24 +94,21 @@ impl Plan {
         Ok(build_graph(genome, self.view.classes.len())?)
     }
 
-    /// Whether a genome builds and meets the limits that are known without running it.
-    pub fn feasible(&self, genome: &Genome) -> bool {
-        self.cost(genome).is_some_and(|cost| broken(&self.spec.constraints, &cost).is_empty())
-    }
-
-    fn cost(&self, genome: &Genome) -> Option<Cost> {
-        self.graph(genome).ok()?.cost().ok()
+    /// The genome if it meets the limits that are known without running it, else one near it that does.
+    pub fn fit(&self, genome: Genome) -> Option<Genome> {
+        fit(&self.spec.constraints, &self.space, self.view.classes.len(), genome)
     }
 
     fn check_limits(&self) -> Result<(), EngineError> {
+        let (constraints, classes) = (&self.spec.constraints, self.view.classes.len());
         let mut least: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
         let drawn = (0..DRAWS).filter_map(|n| Random.suggest(&self.space, &[], self.spec.seed, n, 0));
-        for genome in self.portfolio.iter().cloned().chain(drawn) {
-            let Some(cost) = self.cost(&genome) else { continue };
-            if broken(&self.spec.constraints, &cost).is_empty() {
+        for genome in portfolio(&self.space, false).into_iter().chain(drawn) {
+            let Some((_, cost)) = shrink(constraints, &self.space, classes, genome) else { continue };
+            if excess(constraints, &cost) <= 1.0 {
                 return Ok(());
             }
-            for (name, limit, value) in limits(&self.spec.constraints, &cost) {
+            for (name, limit, value) in limits(constraints, &cost) {
                 least.entry(name).and_modify(|v| v.1 = value.min(v.1)).or_insert((limit, value));
             }
         }
@@ -137,8 +138,88 @@ fn limits(constraints: &Constraints, cost: &Cost) -> Vec<(&'static str, u64, u64
     .collect()
 }
 
-fn broken(constraints: &Constraints, cost: &Cost) -> Vec<&'static str> {
-    limits(constraints, cost).into_iter().filter(|(_, limit, value)| value > limit).map(|(name, ..)| name).collect()
+/// How many times the worst broken limit is exceeded; at most 1 where all are met.
+fn excess(constraints: &Constraints, cost: &Cost) -> f64 {
+    let over = limits(constraints, cost).into_iter().map(|(_, limit, value)| value as f64 / (limit as f64).max(1.0));
+    over.fold(0.0, f64::max)
+}
+
+fn cost(genome: &Genome, classes: usize) -> Option<Cost> {
+    build_graph(genome, classes).ok()?.cost().ok()
+}
+
+fn fit(constraints: &Constraints, space: &SearchSpace, classes: usize, genome: Genome) -> Option<Genome> {
+    let (genome, cost) = shrink(constraints, space, classes, genome)?;
+    (excess(constraints, &cost) <= 1.0).then_some(genome)
+}
+
+/// Shrinks until it fits, or no step brings it nearer: of the genomes one step away the largest that fits,
+/// or while none does the one that comes nearest to fitting. `None` of a genome that is no network.
+fn shrink(
+    constraints: &Constraints,
+    space: &SearchSpace,
+    classes: usize,
+    mut genome: Genome,
+) -> Option<(Genome, Cost)> {
+    let mut now = cost(&genome, classes)?;
+    loop {
+        let over = excess(constraints, &now);
+        if over <= 1.0 {
+            return Some((genome, now));
+        }
+        let steps = neighbours(space, &genome).into_iter().filter_map(|near| {
+            let cost = cost(&near, classes)?;
+            Some((excess(constraints, &cost), near, cost))
+        });
+        let next = steps.min_by(|(a, ..), (b, ..)| match (*a <= 1.0, *b <= 1.0) {
+            (true, true) => b.total_cmp(a),
+            _ => a.total_cmp(b),
+        });
+        match next {
+            Some((nearer, near, cost)) if nearer < over => (genome, now) = (near, cost),
+            _ => return Some((genome, now)),
+        }
+    }
+}
+
+/// The genomes that differ by one step of one of the network's own parameters.
+fn neighbours(space: &SearchSpace, genome: &Genome) -> Vec<Genome> {
+    let training: BTreeSet<String> = kindling_train::params().into_iter().map(|param| param.name).collect();
+    let params = space.family(&genome.family).map(|family| family.params.as_slice()).unwrap_or_default();
+    let own = params.iter().filter(|param| !training.contains(&param.name));
+    own.flat_map(|param| {
+        let steps = genome.params.get(&param.name).map(|value| steps(&param.domain, value)).unwrap_or_default();
+        steps.into_iter().map(|value| {
+            let mut near = genome.clone();
+            near.params.insert(param.name.clone(), value);
+            near
+        })
+    })
+    .collect()
+}
+
+/// A little less and a little more.
+fn steps(domain: &Domain, value: &Value) -> Vec<Value> {
+    let near: Vec<Value> = match (domain, value) {
+        (Domain::Int { log, .. }, Value::Int(v)) => {
+            let step = if *log { (v / 8).max(1) } else { 1 };
+            vec![Value::Int(v - step), Value::Int(v + step)]
+        }
+        (Domain::Float { low, high, .. }, Value::Float(v)) => {
+            let step = (high - low) / 8.0;
+            vec![Value::Float((v - step).max(*low)), Value::Float((v + step).min(*high))]
+        }
+        (Domain::Choice { options }, v) => {
+            let Some(at) = options.iter().position(|option| option == v) else { return Vec::new() };
+            [at.checked_sub(1), at.checked_add(1)]
+                .into_iter()
+                .flatten()
+                .filter_map(|i| options.get(i).cloned())
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    near.into_iter().filter(|near| domain.contains(near) && near != value).collect()
 }
 
 /// The training every study starts from; what a family's first networks are trained with.
@@ -189,4 +270,57 @@ fn portfolio(space: &SearchSpace, uneven: bool) -> Vec<Genome> {
         .collect();
     let longest = of_family.iter().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|i| of_family.iter().filter_map(move |list| list.get(i).cloned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space() -> SearchSpace {
+        let training = kindling_train::params();
+        let families = FAMILIES.iter().map(|family| FamilySpace {
+            family: family.name().to_owned(),
+            params: family.params().into_iter().chain(training.iter().cloned()).collect(),
+        });
+        SearchSpace { families: families.collect() }
+    }
+
+    /// Limits from tight to none, each of the three kinds.
+    fn constraints() -> Vec<Constraints> {
+        let limits = |weights, ram, macs| Constraints {
+            max_weights_bytes: weights,
+            max_ram_bytes: ram,
+            max_macs: macs,
+            ..Constraints::default()
+        };
+        vec![
+            limits(Some(20_000), None, None),
+            limits(Some(8_000), None, None),
+            limits(None, Some(40_000), None),
+            limits(None, None, Some(300_000)),
+            limits(Some(30_000), Some(60_000), Some(1_000_000)),
+            limits(None, None, None),
+        ]
+    }
+
+    #[test]
+    fn nearly_every_draw_is_made_to_fit_and_what_fits_is_left_alone() {
+        let space = space();
+        for constraints in constraints() {
+            let drawn: Vec<Genome> = (0..120).filter_map(|n| Random.suggest(&space, &[], 7, n, 0)).collect();
+            let mut fitted = 0;
+            for genome in &drawn {
+                let before = excess(&constraints, &cost(genome, 3).unwrap());
+                let Some(found) = fit(&constraints, &space, 3, genome.clone()) else { continue };
+                fitted += 1;
+                assert!(space.contains(&found), "{found:?}");
+                let after = excess(&constraints, &cost(&found, 3).unwrap());
+                assert!(after <= 1.0, "{constraints:?}: {after} of the limit, {found:?}");
+                assert!(before > 1.0 || found == *genome, "it fitted as it was");
+            }
+            let share = f64::from(fitted) / drawn.len() as f64;
+            eprintln!("{constraints:?}: {share}");
+            assert!(share >= 0.95, "{constraints:?}: only {share} fit");
+        }
+    }
 }

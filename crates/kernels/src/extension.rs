@@ -1,6 +1,6 @@
 //! The programs as a burn backend extension: one differentiable operator that is a whole network.
 
-use crate::{KernelError, Program};
+use crate::{KernelError, Program, State, Step};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -103,6 +103,13 @@ fn numbers<R>(tensor: &FloatTensor<Flex>, read: impl FnOnce(&[f32]) -> R) -> R {
     read(&tensor.storage::<f32>()[begin..begin + tensor.shape().num_elements()])
 }
 
+/// The same to be changed, of a contiguous tensor.
+fn numbers_mut(tensor: &mut FloatTensor<Flex>) -> &mut [f32] {
+    let begin = tensor.layout().start_offset();
+    let count = tensor.shape().num_elements();
+    &mut tensor.storage_mut::<f32>()[begin..begin + count]
+}
+
 fn tensor<const D: usize>(numbers: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
     Flex::float_from_data(TensorData::new(numbers, shape), &Default::default())
 }
@@ -147,5 +154,75 @@ impl<C: CheckpointStrategy> NetworkTraining for Autodiff<Flex, C> {
             OpsKind::UnTracked(prep) => prep.finish(found.output),
         };
         Outcome { output, statistics: Self::from_inner(found.statistics) }
+    }
+}
+
+/// An optimiser's arrays as tensors, `[P]` each, on a device that [`runs_on`] accepts, without autodiff.
+#[derive(Debug, Clone)]
+pub struct OptimizerTensors {
+    /// See [`State::weights`].
+    pub weights: Tensor<1>,
+    /// See [`State::first`].
+    pub first: Tensor<1>,
+    /// See [`State::second`].
+    pub second: Tensor<1>,
+}
+
+/// The arrays after a step. See [`State::decays`] for `decays`.
+///
+/// # Panics
+/// If the tensors are of different lengths or on another device.
+pub fn optimize(now: OptimizerTensors, decays: Tensor<1>, gradient: Tensor<1>, step: Step) -> OptimizerTensors {
+    let OptimizerTensors { weights, first, second } = now;
+    let [weights, first, second, decays, gradient] =
+        [weights, first, second, decays, gradient].map(Tensor::into_dispatch);
+    let next = <Dispatch as OptimizerSteps>::optimizer_step(weights, first, second, decays, gradient, step);
+    let [weights, first, second] = [next.weights, next.first, next.second].map(Tensor::from_dispatch);
+    OptimizerTensors { weights, first, second }
+}
+
+#[derive(ExtensionType)]
+struct Stepped<B: Backend> {
+    weights: FloatTensor<B>,
+    first: FloatTensor<B>,
+    second: FloatTensor<B>,
+}
+
+#[backend_extension(Flex)]
+trait OptimizerSteps: Backend {
+    fn optimizer_step(
+        weights: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        decays: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        step: Step,
+    ) -> Stepped<Self>;
+}
+
+impl OptimizerSteps for Flex {
+    fn optimizer_step(
+        weights: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        decays: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        step: Step,
+    ) -> Stepped<Self> {
+        // In place where nobody else holds the array.
+        let in_order = |tensor: FloatTensor<Self>| if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+        let [mut weights, mut first, mut second] = [weights, first, second].map(in_order);
+        numbers(&decays, |decays| {
+            numbers(&gradient, |gradient| {
+                let state = State {
+                    weights: numbers_mut(&mut weights),
+                    first: numbers_mut(&mut first),
+                    second: numbers_mut(&mut second),
+                    decays,
+                };
+                step.apply(state, gradient);
+            });
+        });
+        Stepped { weights, first, second }
     }
 }

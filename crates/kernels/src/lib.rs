@@ -15,6 +15,8 @@ mod error;
 mod extension;
 mod lanes;
 mod norm;
+mod optimizer;
+mod plan;
 mod plane;
 mod pool;
 mod program;
@@ -22,5 +24,6 @@ mod step;
 mod window;
 
 pub use error::KernelError;
-pub use extension::{Trained, TrainingProgram, runs_on};
+pub use extension::{OptimizerTensors, Trained, TrainingProgram, optimize, runs_on};
+pub use optimizer::{Rule, State, Step};
 pub use program::{Answer, Program};

@@ -23,12 +23,12 @@ pub(crate) fn forward(compiled: &Compiled, step: &Step, shared: &Shared, chunk: 
     let weights = &shared.weights;
     match step {
         Step::Dense { kernel, x, y, packed, bias, .. } => {
-            let start = bias.as_ref().map_or(Start::Zero, |bias| Start::Bias(&weights[bias.packed.clone()]));
+            let start = bias.clone().map_or(Start::Zero, |bias| Start::Bias(&weights[bias]));
             let (x, y) = pair(&mut chunk.values, *x, *y);
             kernel.forward(&weights[packed.clone()], x, y, start, images);
         }
         Step::Depthwise { kernel, x, y, packed, bias, .. } => {
-            let bias = bias.as_ref().map(|bias| &weights[bias.packed.clone()]);
+            let bias = bias.clone().map(|bias| &weights[bias]);
             let (x, y) = pair(&mut chunk.values, *x, *y);
             kernel.forward(&weights[packed.clone()], bias, x, y, images);
         }
@@ -76,7 +76,7 @@ pub(crate) fn backward(compiled: &Compiled, step: &Step, shared: &Shared, chunk:
             let own = &mut chunk.weight_gradient[packed.clone()];
             kernel.weight_gradient(&chunk.values[*x], dy, own, images.clone());
             if let Some(bias) = bias {
-                let to = &mut chunk.weight_gradient[bias.packed.clone()];
+                let to = &mut chunk.weight_gradient[bias.clone()];
                 norm::sum_channels(dy, &gradient_planes[of(*y)], images.clone(), to);
             }
             if let Some(sum) = back {
@@ -90,7 +90,7 @@ pub(crate) fn backward(compiled: &Compiled, step: &Step, shared: &Shared, chunk:
             let own = &mut chunk.weight_gradient[packed.clone()];
             kernel.weight_gradient(&chunk.values[*x], dy, own, images.clone());
             if let Some(bias) = bias {
-                let to = &mut chunk.weight_gradient[bias.packed.clone()];
+                let to = &mut chunk.weight_gradient[bias.clone()];
                 norm::sum_channels(dy, &gradient_planes[of(*y)], images.clone(), to);
             }
             if let Some(sum) = back {

@@ -7,6 +7,7 @@
 mod pareto;
 pub mod pruners;
 pub mod samplers;
+pub mod simulate;
 mod study;
 
 pub use pareto::pareto_front;

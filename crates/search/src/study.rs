@@ -17,8 +17,8 @@ pub struct Study<'a> {
     pub ladder: Ladder,
     /// Seeds the sampler and each trial.
     pub seed: u64,
-    /// Whether a genome meets the limits that can be known without training.
-    pub feasible: &'a dyn Fn(&Genome) -> bool,
+    /// The genome if it meets the limits that can be known without training, else one near it that does.
+    pub fit: &'a dyn Fn(Genome) -> Option<Genome>,
 }
 
 /// What is left of the budget when a decision is taken.
@@ -140,16 +140,13 @@ impl Study<'_> {
         (extra >= least).then_some(done.saturating_add(extra))
     }
 
-    /// The portfolio's next genome, then the sampler's; each feasible and none tried before.
+    /// The portfolio's next genome, then the sampler's; each within the limits and none tried before.
     fn sample(&self, history: &[Observation]) -> Option<Genome> {
-        let new = |g: &Genome| !history.iter().any(|o| o.genome == *g);
-        if let Some(genome) = self.portfolio.iter().find(|g| new(g) && (self.feasible)(g)) {
-            return Some(genome.clone());
-        }
         let number = history.len() as u32;
-        (0..MAX_ATTEMPTS)
-            .filter_map(|attempt| self.sampler.suggest(self.space, history, self.seed, number, attempt))
-            .find(|g| new(g) && (self.feasible)(g))
+        let sampled = (0..MAX_ATTEMPTS)
+            .filter_map(|attempt| self.sampler.suggest(self.space, history, self.seed, number, attempt));
+        let candidates = self.portfolio.iter().cloned().chain(sampled);
+        candidates.filter_map(self.fit).find(|genome| !history.iter().any(|o| o.genome == *genome))
     }
 }
 

@@ -4,6 +4,7 @@ use kindling_search::{
     Decision, Ladder, Moment, Observation, PRUNERS, Pruner, Rung, SAMPLERS, Sampler, Study, derive_seed,
     pruners::Asha,
     samplers::{Random, Tpe},
+    simulate::{Limits, Objective, Outcome, simulate},
 };
 use kindling_spec::{FamilySpace, Genome, Param, SearchSpace, TrialState, Value};
 use proptest::prelude::*;
@@ -35,83 +36,34 @@ fn accuracy(genome: &Genome, epochs: u32) -> f64 {
     asymptote * (1.0 - (-f64::from(epochs) / 4.0).exp())
 }
 
-fn epoch_seconds(genome: &Genome) -> f64 {
-    0.2 + genome.int("width").expect("has one") as f64 / 80.0
+/// Rises with training to what [`accuracy`] says.
+struct Curves;
+
+impl Objective for Curves {
+    fn value(&self, genome: &Genome, epochs: u32) -> f64 {
+        accuracy(genome, epochs)
+    }
+
+    fn epoch_seconds(&self, genome: &Genome) -> f64 {
+        0.2 + genome.int("width").expect("has one") as f64 / 80.0
+    }
 }
 
-struct Outcome {
-    history: Vec<Observation>,
-    end: f64,
-    decisions: Vec<Decision>,
+fn run(pruner: &dyn Pruner, seed: u64, workers: usize, seconds: Option<f64>, trials: Option<u32>) -> Outcome {
+    run_with(&Random, pruner, seed, Limits { workers, seconds, trials })
 }
 
-/// Runs a study with workers that take what they are given; time is a number.
-fn simulate(pruner: &dyn Pruner, seed: u64, workers: usize, seconds: Option<f64>, trials: Option<u32>) -> Outcome {
-    simulate_with(&Random, pruner, seed, workers, seconds, trials)
-}
-
-fn simulate_with(
-    sampler: &dyn Sampler,
-    pruner: &dyn Pruner,
-    seed: u64,
-    workers: usize,
-    seconds: Option<f64>,
-    trials: Option<u32>,
-) -> Outcome {
-    let space = space();
-    let ladder = Ladder { first: 1, eta: 3, top: 4 };
+fn run_with(sampler: &dyn Sampler, pruner: &dyn Pruner, seed: u64, limits: Limits) -> Outcome {
     let study = Study {
-        space: &space,
+        space: &space(),
         portfolio: &[],
         sampler,
         pruner,
-        ladder,
+        ladder: Ladder { first: 1, eta: 3, top: 4 },
         seed,
-        feasible: &|g| g.int("width").is_some_and(|w| w <= 48),
+        fit: &|g| g.int("width").is_some_and(|w| w <= 48).then_some(g),
     };
-    let mut history: Vec<Observation> = Vec::new();
-    let mut running: Vec<(f64, u32, Rung)> = Vec::new();
-    let mut decisions = Vec::new();
-    let mut now = 0.0;
-    for _ in 0..100_000 {
-        let moment = Moment {
-            trials_left: trials.map(|t| t.saturating_sub(history.len() as u32)),
-            seconds_left: seconds.map(|s| s - now),
-            seconds_total: seconds,
-        };
-        let decision = if running.len() < workers { study.decide(&history, &moment) } else { Decision::Wait };
-        decisions.push(decision.clone());
-        let started = match decision {
-            Decision::Start { number, genome, target_epochs, .. } => {
-                assert_eq!(number as usize, history.len());
-                history.push(Observation { number, genome, state: TrialState::Running, rungs: vec![] });
-                Some((number, 0, target_epochs))
-            }
-            Decision::Promote { number, to, target_epochs } => Some((number, to, target_epochs)),
-            Decision::Finished if running.is_empty() => return Outcome { history, end: now, decisions },
-            Decision::Finished | Decision::Wait => None,
-        };
-        if let Some((number, index, epochs)) = started {
-            let trial = &mut history[number as usize];
-            if index > 0 {
-                assert_eq!(trial.state, TrialState::Paused, "only a paused trial is promoted");
-            }
-            trial.state = TrialState::Running;
-            let before = trial.last().map_or(0, |r| r.epochs);
-            assert!(epochs > before);
-            let took = f64::from(epochs - before) * epoch_seconds(&trial.genome);
-            let rung = Rung { index, epochs, value: accuracy(&trial.genome, epochs), seconds: took };
-            running.push((now + took, number, rung));
-            continue;
-        }
-        running.sort_by(|a, b| a.0.total_cmp(&b.0));
-        assert!(!running.is_empty(), "told to wait with nothing running");
-        let (at, number, rung) = running.remove(0);
-        now = at;
-        history[number as usize].rungs.push(rung);
-        history[number as usize].state = TrialState::Paused;
-    }
-    panic!("the study never ended");
+    simulate(&study, &Curves, limits)
 }
 
 fn best(history: &[Observation]) -> f64 {
@@ -122,9 +74,9 @@ fn best(history: &[Observation]) -> f64 {
 fn a_budget_of_seconds_is_used_and_not_overrun() {
     for seed in 0..20 {
         for workers in [1, 2, 4] {
-            let out = simulate(&Asha, seed, workers, Some(100.0), None);
-            assert!(out.end <= 100.0, "seed {seed}, {workers} workers: ended at {}", out.end);
-            assert!(out.end >= 90.0, "seed {seed}, {workers} workers: only {} used", out.end);
+            let out = run(&Asha, seed, workers, Some(100.0), None);
+            assert!(out.seconds <= 100.0, "seed {seed}, {workers} workers: ended at {}", out.seconds);
+            assert!(out.seconds >= 90.0, "seed {seed}, {workers} workers: only {} used", out.seconds);
         }
     }
 }
@@ -133,14 +85,14 @@ fn a_budget_of_seconds_is_used_and_not_overrun() {
 fn the_best_trial_is_trained_longest_and_halving_beats_training_everyone() {
     let (mut halving, mut everyone) = (0.0, 0.0);
     for seed in 0..20 {
-        let out = simulate(&Asha, seed, 2, Some(200.0), None);
+        let out = run(&Asha, seed, 2, Some(200.0), None);
         let mut epochs: Vec<_> = out.history.iter().filter_map(|o| o.last().map(|r| r.epochs)).collect();
         let leader = out.history.iter().max_by(|a, b| a.best().unwrap_or(0.0).total_cmp(&b.best().unwrap_or(0.0)));
         let leader = leader.and_then(|o| o.last()).expect("a leader").epochs;
         epochs.sort_unstable();
         assert!(leader >= epochs[epochs.len() - 2], "the leader is among the two trained longest");
         halving += best(&out.history);
-        everyone += best(&simulate(&kindling_search::pruners::Never, seed, 2, Some(200.0), None).history);
+        everyone += best(&run(&kindling_search::pruners::Never, seed, 2, Some(200.0), None).history);
     }
     assert!(halving > everyone, "halving {halving}, everyone {everyone}");
 }
@@ -149,7 +101,8 @@ fn the_best_trial_is_trained_longest_and_halving_beats_training_everyone() {
 fn learning_from_the_history_beats_random_draws() {
     let mut ends: Vec<(f64, f64)> = (0..30)
         .map(|seed| {
-            let end = |sampler: &dyn Sampler| best(&simulate_with(sampler, &Asha, seed, 2, Some(400.0), None).history);
+            let limits = Limits { workers: 2, seconds: Some(400.0), trials: None };
+            let end = |sampler: &dyn Sampler| best(&run_with(sampler, &Asha, seed, limits).history);
             (end(&Tpe), end(&Random))
         })
         .collect();
@@ -166,7 +119,7 @@ fn learning_from_the_history_beats_random_draws() {
 #[test]
 fn a_budget_of_trials_is_kept_and_the_best_climbs_to_the_top() {
     for pruner in PRUNERS {
-        let out = simulate(*pruner, 3, 2, None, Some(10));
+        let out = run(*pruner, 3, 2, None, Some(10));
         assert_eq!(out.history.len(), 10, "{}", pruner.name());
         assert!(out.history.iter().any(|o| o.last().is_some_and(|r| r.epochs == 81)), "{}", pruner.name());
     }
@@ -174,14 +127,14 @@ fn a_budget_of_trials_is_kept_and_the_best_climbs_to_the_top() {
 
 #[test]
 fn the_same_seed_gives_the_same_study_and_another_a_different_one() {
-    let run = |seed| simulate(&Asha, seed, 2, Some(60.0), None).decisions;
-    assert_eq!(run(5), run(5));
-    assert_ne!(run(5), run(6));
+    let decisions = |seed| run(&Asha, seed, 2, Some(60.0), None).decisions;
+    assert_eq!(decisions(5), decisions(5));
+    assert_ne!(decisions(5), decisions(6));
 }
 
 #[test]
 fn no_genome_is_tried_twice_and_every_one_is_feasible() {
-    let out = simulate(&Asha, 1, 4, Some(300.0), None);
+    let out = run(&Asha, 1, 4, Some(300.0), None);
     assert!(out.history.len() > 30);
     for (i, o) in out.history.iter().enumerate() {
         assert!(space().contains(&o.genome));
@@ -200,7 +153,7 @@ fn a_space_with_nothing_feasible_ends_at_once() {
         pruner: &Asha,
         ladder: Ladder { first: 1, eta: 3, top: 4 },
         seed: 0,
-        feasible: &|_| false,
+        fit: &|_| None,
     };
     let moment = Moment { trials_left: None, seconds_left: Some(10.0), seconds_total: Some(10.0) };
     assert_eq!(study.decide(&[], &moment), Decision::Finished);
@@ -227,7 +180,7 @@ fn halving_promotes_by_the_paper() {
 /// The history of a finished study.
 fn past() -> &'static [Observation] {
     static PAST: std::sync::LazyLock<Vec<Observation>> =
-        std::sync::LazyLock::new(|| simulate(&Asha, 8, 2, Some(100.0), None).history);
+        std::sync::LazyLock::new(|| run(&Asha, 8, 2, Some(100.0), None).history);
     &PAST
 }
 

@@ -313,6 +313,9 @@ pub(crate) struct LeaderboardItem {
     latency_ms: f64,
     /// Whether no other model is at least as good in value, weight bytes and latency, and better in one.
     pareto: bool,
+    /// What it is picked for: `most_accurate`, or among the models within a point of that one
+    /// `smallest_within_a_point` or `fastest_within_a_point`.
+    picks: Vec<String>,
     /// When it was made.
     created_at: i64,
 }

@@ -7,6 +7,7 @@
 use crate::{Hyperparameters, OptimizerKind};
 use burn::tensor::{Device, Tensor, TensorData};
 use kindling_graph::{Graph, GraphError};
+use kindling_kernels::{OptimizerTensors, Rule, Step, optimize, runs_on};
 
 pub(crate) const BETA_2: f64 = 0.999;
 pub(crate) const EPSILON: f64 = 1e-8;
@@ -49,6 +50,9 @@ impl Optimizer {
     /// The weights after one step.
     pub(crate) fn step(&mut self, weights: Tensor<1>, gradient: Tensor<1>, learning_rate: f64) -> Tensor<1> {
         self.steps += 1;
+        if runs_on(&weights.device()) {
+            return self.step_by_kernel(weights, gradient, learning_rate);
+        }
         let norm = gradient.clone().square().sum().sqrt();
         let gradient = gradient.mul(norm.add_scalar(EPSILON).recip().mul_scalar(MAX_NORM).clamp_max(1.0));
         let decayed = if self.weight_decay > 0.0 {
@@ -76,5 +80,31 @@ impl Optimizer {
                 decayed.sub(ahead.mul_scalar(learning_rate * 10.0))
             }
         }
+    }
+
+    /// The same in one pass.
+    fn step_by_kernel(&mut self, weights: Tensor<1>, gradient: Tensor<1>, learning_rate: f64) -> Tensor<1> {
+        let (momentum, steps) = (self.momentum, self.steps as f64);
+        let rule = match self.kind {
+            OptimizerKind::AdamW => Rule::AdamW {
+                beta_1: momentum as f32,
+                beta_2: BETA_2 as f32,
+                rate: (learning_rate / (1.0 - momentum.powf(steps))) as f32,
+                second_share: (1.0 / (1.0 - BETA_2.powf(steps))) as f32,
+                epsilon: EPSILON as f32,
+            },
+            OptimizerKind::Sgd => Rule::Sgd { momentum: momentum as f32, rate: (learning_rate * 10.0) as f32 },
+        };
+        let decay = (learning_rate * self.weight_decay) as f32;
+        let step = Step { rule, decay, max_norm: MAX_NORM as f32 };
+        // Something else stands in for the moments meanwhile, so that they are changed in place.
+        let mut lend = |moment: fn(&mut Self) -> &mut Tensor<1>| {
+            let placeholder = self.decays.clone();
+            std::mem::replace(moment(self), placeholder)
+        };
+        let (first, second) = (lend(|this| &mut this.first), lend(|this| &mut this.second));
+        let next = optimize(OptimizerTensors { weights, first, second }, self.decays.clone(), gradient, step);
+        (self.first, self.second) = (next.first, next.second);
+        next.weights
     }
 }

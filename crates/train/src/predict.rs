@@ -12,6 +12,8 @@ use kindling_models::{ModelError, Network, tasks::image_classification::softmax}
 
 /// Images answered at once.
 const BATCH: usize = 128;
+/// The same for the processor's kernels, which keep every layer's values: few enough to stay in the cache.
+const KERNEL_BATCH: usize = 16;
 
 /// The probabilities of each class for each image.
 ///
@@ -59,7 +61,7 @@ fn program(device: &OpenDevice, graph: &Graph) -> Result<Option<Program>, TrainE
     if !runs_on(&device.device) {
         return Ok(None);
     }
-    match Program::inference(graph, BATCH) {
+    match Program::inference(graph, KERNEL_BATCH) {
         Err(KernelError::Unsupported(_)) => Ok(None),
         other => Ok(Some(other.map_err(ModelError::from)?)),
     }
@@ -74,7 +76,7 @@ fn infer(
 ) -> Result<Vec<f32>, TrainError> {
     let (trained, running) = flatten(graph, weights)?;
     let mut answers = Vec::new();
-    for images in nchw.chunks(BATCH * length.max(1)) {
+    for images in nchw.chunks(KERNEL_BATCH * length.max(1)) {
         answers.extend(program.forward(images, &trained, &running, &[]).map_err(ModelError::from)?.output);
     }
     Ok(answers)

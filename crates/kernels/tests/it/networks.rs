@@ -60,7 +60,7 @@ fn one(net: &mut GraphBuilder, r: &mut Numbers, x: Source, name: &str) -> Source
     let kernel = [1 + r.below(side.min(5)), 1 + r.below(side.min(5))];
     let strides = [1 + r.below(3), 1 + r.below(3)];
     let pads = [r.below(kernel[0]), r.below(kernel[1]), r.below(kernel[0]), r.below(kernel[1])];
-    let y = match r.below(7) {
+    let y = match r.below(9) {
         0 => net.push(&format!("{name}.max"), Op::MaxPool { kernel, strides, pads }, &[x]),
         1 => net.push(&format!("{name}.mean"), Op::AveragePool { kernel, strides, pads }, &[x]),
         2 => {
@@ -72,6 +72,17 @@ fn one(net: &mut GraphBuilder, r: &mut Numbers, x: Source, name: &str) -> Source
             let out_channels = group * (1 + r.below(9));
             let op = Op::Conv { out_channels, kernel, strides, pads, group, bias: r.below(2) == 0 };
             net.push(&format!("{name}.grouped"), op, &[x])
+        }
+        // Read by a normalisation or an activation and by the sum after it: no gradient may take another's place.
+        7 => {
+            let y = match r.below(3) {
+                0 => net.batch_norm(&format!("{name}.pre"), x),
+                1 => net.hard_swish(&format!("{name}.pre"), x),
+                _ => net.dropout(&format!("{name}.pre"), x, 0.3),
+            };
+            let y = net.conv(&format!("{name}.inner"), y, channels, 1, 1);
+            let (a, b) = if r.below(2) == 0 { (x, y) } else { (y, x) };
+            net.add(&format!("{name}.sum"), a, b)
         }
         4 => net.conv(&format!("{name}.point"), x, 1 + r.below(40), 1, 1),
         _ => {

@@ -201,7 +201,7 @@ fn leaderboard(models: &[LeaderboardEntry], metric: &str) -> Markup {
                         tbody {
                             @for entry in models.iter().take(SHOWN) {
                                 tr {
-                                    th scope="row" { a href={ "/models/" (entry.model) } { (entry.family) " " (entry.trial_number) "." (entry.rung) } @if entry.pareto { span.pareto title="on the Pareto front" { " ●" } } }
+                                    th scope="row" { a href={ "/models/" (entry.model) } { (entry.family) " " (entry.trial_number) "." (entry.rung) } @if entry.pareto { span.pareto title="on the Pareto front" { " ●" } } @for pick in &entry.picks { " " span.pick { (pick.about()) } } }
                                     td.number { (plain::percent(entry.value)) } td.number { strong { (plain::percent(entry.test_value)) } }
                                     td.number { (plain::bytes(entry.weights_bytes)) } td.number { (plain::milliseconds(entry.latency_ms)) }
                                     td.number { (plain::large(entry.macs)) } td.number { (plain::large(entry.parameters)) }

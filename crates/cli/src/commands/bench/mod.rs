@@ -1,6 +1,7 @@
 //! `kindling bench`.
 
 mod real;
+mod search;
 mod train;
 
 use crate::failure::Failure;
@@ -10,6 +11,8 @@ use crate::failure::Failure;
 pub(crate) enum Bench {
     /// Train on data sets of your own and print how good, small and fast the models get.
     Real(real::Real),
+    /// Search computed objectives over many seeds and print how far from the optimum each search ends.
+    Search(search::Search),
     /// Measure how many images a second reference networks train on a device.
     Train(train::Train),
 }
@@ -18,6 +21,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Real(real) => real.run(),
+            Self::Search(search) => search.run(),
             Self::Train(train) => train.run(),
         }
     }

@@ -1,0 +1,238 @@
+//! `kindling bench search`.
+
+use crate::failure::{Exit, Failure};
+use crate::output;
+use kindling_search::{
+    Ladder, Sampler, Study,
+    pruners::Asha,
+    samplers::{Random, Tpe},
+    simulate::{Limits, Objective, simulate},
+};
+use kindling_spec::{FamilySpace, Genome, Param, SearchSpace};
+use serde::Deserialize;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Runs searches against computed objectives, over many seeds, and prints how far from the optimum they end.
+///
+/// Each objective is a function of the genome and the epochs; time is counted in simulated seconds and one
+/// trial runs at a time. With `--optuna`, Optuna's TPE and Hyperband search the same functions.
+#[derive(clap::Args)]
+pub(crate) struct Search {
+    /// Seeds of each.
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    seeds: u16,
+    /// A Python with optuna, to run benches/search_optuna.py with.
+    #[arg(long, value_name = "PYTHON")]
+    optuna: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What Optuna is asked to do.
+const OPTUNA: &str = include_str!("../../../../../benches/search_optuna.py");
+/// Simulated seconds of the budgets.
+const BUDGETS: [f64; 4] = [250.0, 500.0, 1000.0, 2000.0];
+const LADDER: Ladder = Ladder { first: 1, eta: 3, top: 4 };
+
+/// A function to search; all have an optimum of 1 at the top of the ladder.
+struct Function {
+    name: &'static str,
+    value: fn(&Genome, f64) -> f64,
+}
+
+/// The functions, the same as in the Python script.
+static FUNCTIONS: &[Function] = &[
+    Function { name: "hartmann", value: hartmann },
+    Function { name: "crossing", value: crossing },
+    Function { name: "mixed", value: mixed },
+];
+
+/// Six reals and two choices, whichever function reads them.
+fn space() -> SearchSpace {
+    let reals = (0..6).map(|i| Param::float(&format!("x{i}"), 0.0, 1.0));
+    let params = reals.chain([Param::words("a", &["p", "q", "r", "s"]), Param::int("n", 1, 8)]).collect();
+    SearchSpace { families: vec![FamilySpace { family: "f".into(), params }] }
+}
+
+fn reals(genome: &Genome) -> [f64; 6] {
+    std::array::from_fn(|i| genome.float(&format!("x{i}")).unwrap_or(0.0))
+}
+
+/// How much of what a genome can reach is there after so many epochs.
+fn share(epochs: f64, slowness: f64) -> f64 {
+    let full = 1.0 - (-81.0 / slowness).exp();
+    (1.0 - (-epochs / slowness).exp()) / full
+}
+
+/// Hartmann's function of six variables (Hartman 1973), scaled to 1 at its optimum.
+fn hartmann(genome: &Genome, epochs: f64) -> f64 {
+    const A: [[f64; 6]; 4] = [
+        [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
+        [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
+        [3.0, 3.5, 1.7, 10.0, 17.0, 8.0],
+        [17.0, 8.0, 0.05, 10.0, 0.1, 14.0],
+    ];
+    const P: [[f64; 6]; 4] = [
+        [0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886],
+        [0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991],
+        [0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650],
+        [0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381],
+    ];
+    let x = reals(genome);
+    let term = |(weight, (a, p)): (f64, (&[f64; 6], &[f64; 6]))| {
+        let far: f64 = (0..6).map(|j| a[j] * (x[j] - p[j]).powi(2)).sum();
+        weight * (-far).exp()
+    };
+    let sum: f64 = [1.0, 1.2, 3.0, 3.2].into_iter().zip(A.iter().zip(&P)).map(term).sum();
+    sum / 3.322_368 * share(epochs, 8.0)
+}
+
+/// Curves that cross: the best genomes learn slowest.
+fn crossing(genome: &Genome, epochs: f64) -> f64 {
+    let x = reals(genome);
+    let far: f64 = x.iter().enumerate().map(|(i, x)| (x - 0.3 - 0.08 * i as f64).powi(2)).sum();
+    let reach = 1.0 - far;
+    reach * share(epochs, 2.0 + 10.0 * reach.max(0.0).powi(4))
+}
+
+/// A choice decides which way the reals should go, and a count matters as well.
+fn mixed(genome: &Genome, epochs: f64) -> f64 {
+    let x = reals(genome);
+    let (centre, worth) = match genome.word("a") {
+        Some("p") => (0.2, 0.9),
+        Some("q") => (0.5, 0.8),
+        Some("r") => (0.75, 1.0),
+        _ => (0.9, 0.7),
+    };
+    let far: f64 = x.iter().take(4).map(|x| (x - centre).abs()).sum::<f64>() / 4.0;
+    let count = genome.int("n").unwrap_or(1) as f64;
+    worth * (1.0 - far) * (1.0 - 0.03 * (count - 6.0).abs()) * share(epochs, 4.0)
+}
+
+struct Stand(&'static Function);
+
+impl Objective for Stand {
+    fn value(&self, genome: &Genome, epochs: u32) -> f64 {
+        (self.0.value)(genome, f64::from(epochs))
+    }
+
+    fn epoch_seconds(&self, _: &Genome) -> f64 {
+        1.0
+    }
+}
+
+/// One search's regrets: by budget, one a seed.
+#[derive(Deserialize)]
+struct Regrets {
+    function: String,
+    search: String,
+    budgets: Vec<Vec<f64>>,
+}
+
+impl Search {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let mut found: Vec<Regrets> = Vec::new();
+        for function in FUNCTIONS {
+            for (name, sampler) in [("random + asha", &Random as &dyn Sampler), ("tpe + asha", &Tpe)] {
+                found.push(Regrets {
+                    function: function.name.to_owned(),
+                    search: name.to_owned(),
+                    budgets: BUDGETS.map(|budget| self.ours(function, sampler, budget)).into(),
+                });
+            }
+        }
+        if let Some(python) = &self.optuna {
+            found.extend(self.optuna(python)?);
+        }
+        let rows: Vec<(String, String, Vec<f64>)> = found
+            .into_iter()
+            .map(|r| {
+                (r.function, r.search, r.budgets.into_iter().map(|seeds| median(seeds).unwrap_or(f64::NAN)).collect())
+            })
+            .collect();
+        if self.json {
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|(function, search, regret)| {
+                    json!({"function": function, "search": search, "budgets": BUDGETS, "median_regret": regret})
+                })
+                .collect();
+            return output::say_json(&json!({"seeds": self.seeds, "rows": rows}));
+        }
+        let head: Vec<String> = BUDGETS.iter().map(|b| format!("{b:.0} s")).collect();
+        let head: Vec<&str> = ["function", "search"].into_iter().chain(head.iter().map(String::as_str)).collect();
+        let mut rows = rows;
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let cells: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|(function, search, regret)| {
+                [function, search].into_iter().chain(regret.iter().map(|r| format!("{r:.4}"))).collect()
+            })
+            .collect();
+        output::say(&format!("median regret over {} seeds", self.seeds));
+        output::say(&output::table(&head, &cells));
+        Ok(())
+    }
+
+    fn ours(&self, function: &'static Function, sampler: &dyn Sampler, budget: f64) -> Vec<f64> {
+        let space = space();
+        let end = |seed: u16| {
+            let fit = &|genome| Some(genome);
+            let seed = seed.into();
+            let study = Study { space: &space, portfolio: &[], sampler, pruner: &Asha, ladder: LADDER, seed, fit };
+            let out = simulate(&study, &Stand(function), Limits { workers: 1, seconds: Some(budget), trials: None });
+            1.0 - out.best_at(budget).unwrap_or(0.0)
+        };
+        (0..self.seeds).map(end).collect()
+    }
+
+    fn optuna(&self, python: &PathBuf) -> Result<Vec<Regrets>, Failure> {
+        let failed = |what: String| Failure::new(Exit::Failed, what);
+        let budgets: Vec<String> = BUDGETS.iter().map(f64::to_string).collect();
+        let made = Command::new(python)
+            .args(["-c", OPTUNA, "--seeds", &self.seeds.to_string(), "--budgets", &budgets.join(",")])
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|e| failed(e.to_string()))?;
+        if !made.status.success() {
+            return Err(failed(format!("Optuna ended with {}", made.status)));
+        }
+        serde_json::from_slice(&made.stdout).map_err(|e| failed(format!("Optuna printed no figures: {e}")))
+    }
+}
+
+fn median(mut numbers: Vec<f64>) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kindling_spec::Value;
+
+    #[test]
+    fn every_function_is_best_where_it_is_known_to_be() {
+        let genome = |x: [f64; 6], a: &str, n: i64| Genome {
+            family: "f".into(),
+            params: (0..6)
+                .map(|i| (format!("x{i}"), Value::Float(x[i])))
+                .chain([("a".to_owned(), Value::Word(a.into())), ("n".to_owned(), Value::Int(n))])
+                .collect(),
+        };
+        let best = [
+            genome([0.201_69, 0.150_011, 0.476_874, 0.275_332, 0.311_652, 0.657_3], "p", 1),
+            genome([0.3, 0.38, 0.46, 0.54, 0.62, 0.7], "p", 1),
+            genome([0.75; 6], "r", 6),
+        ];
+        for (function, genome) in FUNCTIONS.iter().zip(&best) {
+            assert!(space().contains(genome));
+            let value = (function.value)(genome, 81.0);
+            assert!((value - 1.0).abs() < 1e-3, "{}: {value}", function.name);
+            assert!((function.value)(genome, 1.0) < 0.5, "{} hardly learns", function.name);
+        }
+    }
+}
