@@ -167,28 +167,32 @@ fn shrink(
         if over <= 1.0 {
             return Some((genome, now));
         }
-        let steps = neighbours(space, &genome).into_iter().filter_map(|near| {
-            let cost = cost(&near, classes)?;
-            Some((excess(constraints, &cost), near, cost))
+        // Widths are rounded, so that a small step may change nothing: then a bold one is taken.
+        let nearer = [false, true].into_iter().find_map(|bold| {
+            let steps = neighbours(space, &genome, bold).into_iter().filter_map(|near| {
+                let cost = cost(&near, classes)?;
+                Some((excess(constraints, &cost), near, cost))
+            });
+            let nearest = steps.min_by(|(a, ..), (b, ..)| match (*a <= 1.0, *b <= 1.0) {
+                (true, true) => b.total_cmp(a),
+                _ => a.total_cmp(b),
+            });
+            nearest.filter(|(nearer, ..)| *nearer < over)
         });
-        let next = steps.min_by(|(a, ..), (b, ..)| match (*a <= 1.0, *b <= 1.0) {
-            (true, true) => b.total_cmp(a),
-            _ => a.total_cmp(b),
-        });
-        match next {
-            Some((nearer, near, cost)) if nearer < over => (genome, now) = (near, cost),
-            _ => return Some((genome, now)),
+        match nearer {
+            Some((_, near, cost)) => (genome, now) = (near, cost),
+            None => return Some((genome, now)),
         }
     }
 }
 
-/// The genomes that differ by one step of one of the network's own parameters.
-fn neighbours(space: &SearchSpace, genome: &Genome) -> Vec<Genome> {
+/// The genomes that differ by one step of one of the network's own parameters; a bold step goes all the way.
+fn neighbours(space: &SearchSpace, genome: &Genome, bold: bool) -> Vec<Genome> {
     let training: BTreeSet<String> = kindling_train::params().into_iter().map(|param| param.name).collect();
     let params = space.family(&genome.family).map(|family| family.params.as_slice()).unwrap_or_default();
     let own = params.iter().filter(|param| !training.contains(&param.name));
     own.flat_map(|param| {
-        let steps = genome.params.get(&param.name).map(|value| steps(&param.domain, value)).unwrap_or_default();
+        let steps = genome.params.get(&param.name).map(|value| steps(&param.domain, value, bold)).unwrap_or_default();
         steps.into_iter().map(|value| {
             let mut near = genome.clone();
             near.params.insert(param.name.clone(), value);
@@ -198,9 +202,12 @@ fn neighbours(space: &SearchSpace, genome: &Genome) -> Vec<Genome> {
     .collect()
 }
 
-/// A little less and a little more.
-fn steps(domain: &Domain, value: &Value) -> Vec<Value> {
+/// A little less and a little more, or (`bold`) the least and the most.
+fn steps(domain: &Domain, value: &Value, bold: bool) -> Vec<Value> {
     let near: Vec<Value> = match (domain, value) {
+        (Domain::Int { low, high, .. }, Value::Int(_)) if bold => vec![Value::Int(*low), Value::Int(*high)],
+        (Domain::Float { low, high, .. }, Value::Float(_)) if bold => vec![Value::Float(*low), Value::Float(*high)],
+        (Domain::Choice { options }, _) if bold => options.clone(),
         (Domain::Int { log, .. }, Value::Int(v)) => {
             let step = if *log { (v / 8).max(1) } else { 1 };
             vec![Value::Int(v - step), Value::Int(v + step)]
