@@ -5,7 +5,7 @@ use kindling_graph::{Cost, Graph};
 use kindling_models::{FAMILIES, build_graph, default_genomes};
 use kindling_search::{Ladder, Sampler, derive_seed, samplers::Random};
 use kindling_spec::{Constraints, Domain, ErrorCode, FamilySpace, Genome, SearchSpace, TaskSpec, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::EngineError;
 
@@ -36,20 +36,11 @@ impl Plan {
     /// ([`ErrorCode::LimitsTooTight`]); the message says by how much and which limit binds.
     pub fn new(spec: &TaskSpec, dataset: &Dataset) -> Result<Self, EngineError> {
         let view = View::new(dataset, &spec.groups(&dataset.manifest().classes))?;
-        let training = kindling_train::params();
-        let families = FAMILIES
-            .iter()
-            .map(|family| FamilySpace {
-                family: family.name().to_owned(),
-                params: family.params().into_iter().chain(training.iter().cloned()).collect(),
-            })
-            .collect();
-        let space = SearchSpace { families };
+        let space = whole_space();
         let portfolio = portfolio(&space, uneven(&view));
         // Shrunk once to what the task allows, where it can be.
         let classes = view.classes.len();
-        let portfolio =
-            portfolio.into_iter().filter_map(|genome| fit(&spec.constraints, &space, classes, genome)).collect();
+        let portfolio = portfolio.into_iter().filter_map(|genome| fit(&spec.constraints, classes, genome)).collect();
         let first = LEAST_IMAGES.div_ceil(view.train.len().max(1)).clamp(1, 50) as u32;
         let plan = Self { spec: spec.clone(), view, space, portfolio, ladder: Ladder { first, eta: ETA, top: TOP } };
         plan.check_limits()?;
@@ -96,7 +87,7 @@ impl Plan {
 
     /// The genome if it meets the limits that are known without running it, else one near it that does.
     pub fn fit(&self, genome: Genome) -> Option<Genome> {
-        fit(&self.spec.constraints, &self.space, self.view.classes.len(), genome)
+        fit(&self.spec.constraints, self.view.classes.len(), genome)
     }
 
     fn check_limits(&self) -> Result<(), EngineError> {
@@ -104,7 +95,7 @@ impl Plan {
         let mut least: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
         let drawn = (0..DRAWS).filter_map(|n| Random.suggest(&self.space, &[], self.spec.seed, n, 0));
         for genome in portfolio(&self.space, false).into_iter().chain(drawn) {
-            let Some((_, cost)) = shrink(constraints, &self.space, classes, genome) else { continue };
+            let Some((_, cost)) = shrink(constraints, classes, genome) else { continue };
             if excess(constraints, &cost) <= 1.0 {
                 return Ok(());
             }
@@ -138,6 +129,16 @@ fn limits(constraints: &Constraints, cost: &Cost) -> Vec<(&'static str, u64, u64
     .collect()
 }
 
+/// Every family's parameters with those of training.
+fn whole_space() -> SearchSpace {
+    let training = kindling_train::params();
+    let families = FAMILIES.iter().map(|family| FamilySpace {
+        family: family.name().to_owned(),
+        params: family.params().into_iter().chain(training.iter().cloned()).collect(),
+    });
+    SearchSpace { families: families.collect() }
+}
+
 /// How many times the worst broken limit is exceeded; at most 1 where all are met.
 fn excess(constraints: &Constraints, cost: &Cost) -> f64 {
     let over = limits(constraints, cost).into_iter().map(|(_, limit, value)| value as f64 / (limit as f64).max(1.0));
@@ -148,19 +149,14 @@ fn cost(genome: &Genome, classes: usize) -> Option<Cost> {
     build_graph(genome, classes).ok()?.cost().ok()
 }
 
-fn fit(constraints: &Constraints, space: &SearchSpace, classes: usize, genome: Genome) -> Option<Genome> {
-    let (genome, cost) = shrink(constraints, space, classes, genome)?;
+fn fit(constraints: &Constraints, classes: usize, genome: Genome) -> Option<Genome> {
+    let (genome, cost) = shrink(constraints, classes, genome)?;
     (excess(constraints, &cost) <= 1.0).then_some(genome)
 }
 
 /// Shrinks until it fits, or no step brings it nearer: of the genomes one step away the largest that fits,
 /// or while none does the one that comes nearest to fitting. `None` of a genome that is no network.
-fn shrink(
-    constraints: &Constraints,
-    space: &SearchSpace,
-    classes: usize,
-    mut genome: Genome,
-) -> Option<(Genome, Cost)> {
+fn shrink(constraints: &Constraints, classes: usize, mut genome: Genome) -> Option<(Genome, Cost)> {
     let mut now = cost(&genome, classes)?;
     loop {
         let over = excess(constraints, &now);
@@ -169,7 +165,7 @@ fn shrink(
         }
         // Widths are rounded, so that a small step may change nothing: then a bold one is taken.
         let nearer = [false, true].into_iter().find_map(|bold| {
-            let steps = neighbours(space, &genome, bold).into_iter().filter_map(|near| {
+            let steps = neighbours(&genome, bold).into_iter().filter_map(|near| {
                 let cost = cost(&near, classes)?;
                 Some((excess(constraints, &cost), near, cost))
             });
@@ -187,19 +183,20 @@ fn shrink(
 }
 
 /// The genomes that differ by one step of one of the network's own parameters; a bold step goes all the way.
-fn neighbours(space: &SearchSpace, genome: &Genome, bold: bool) -> Vec<Genome> {
-    let training: BTreeSet<String> = kindling_train::params().into_iter().map(|param| param.name).collect();
-    let params = space.family(&genome.family).map(|family| family.params.as_slice()).unwrap_or_default();
-    let own = params.iter().filter(|param| !training.contains(&param.name));
-    own.flat_map(|param| {
-        let steps = genome.params.get(&param.name).map(|value| steps(&param.domain, value, bold)).unwrap_or_default();
-        steps.into_iter().map(|value| {
-            let mut near = genome.clone();
-            near.params.insert(param.name.clone(), value);
-            near
+fn neighbours(genome: &Genome, bold: bool) -> Vec<Genome> {
+    let family = FAMILIES.iter().find(|family| family.name() == genome.family);
+    let own = family.map(|family| family.params()).unwrap_or_default();
+    own.iter()
+        .flat_map(|param| {
+            let steps =
+                genome.params.get(&param.name).map(|value| steps(&param.domain, value, bold)).unwrap_or_default();
+            steps.into_iter().map(|value| {
+                let mut near = genome.clone();
+                near.params.insert(param.name.clone(), value);
+                near
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// A little less and a little more, or (`bold`) the least and the most.
@@ -283,15 +280,6 @@ fn portfolio(space: &SearchSpace, uneven: bool) -> Vec<Genome> {
 mod tests {
     use super::*;
 
-    fn space() -> SearchSpace {
-        let training = kindling_train::params();
-        let families = FAMILIES.iter().map(|family| FamilySpace {
-            family: family.name().to_owned(),
-            params: family.params().into_iter().chain(training.iter().cloned()).collect(),
-        });
-        SearchSpace { families: families.collect() }
-    }
-
     /// Limits from tight to none, each of the three kinds.
     fn constraints() -> Vec<Constraints> {
         let limits = |weights, ram, macs| Constraints {
@@ -312,13 +300,13 @@ mod tests {
 
     #[test]
     fn nearly_every_draw_is_made_to_fit_and_what_fits_is_left_alone() {
-        let space = space();
+        let space = whole_space();
         for constraints in constraints() {
             let drawn: Vec<Genome> = (0..120).filter_map(|n| Random.suggest(&space, &[], 7, n, 0)).collect();
             let mut fitted = 0;
             for genome in &drawn {
                 let before = excess(&constraints, &cost(genome, 3).unwrap());
-                let Some(found) = fit(&constraints, &space, 3, genome.clone()) else { continue };
+                let Some(found) = fit(&constraints, 3, genome.clone()) else { continue };
                 fitted += 1;
                 assert!(space.contains(&found), "{found:?}");
                 let after = excess(&constraints, &cost(&found, 3).unwrap());
