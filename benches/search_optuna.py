@@ -1,15 +1,19 @@
-"""Searches the functions of `kindling bench search` with Optuna's TPE and Hyperband and prints the regrets as JSON.
+"""Searches what `kindling bench search` searches with Optuna's TPE and Hyperband and prints the regrets as JSON.
 
 Run by `kindling bench search --optuna PYTHON`; needs optuna only.
 """
 
 import argparse
+import gzip
 import json
 import math
 
 import optuna
 
 RUNGS = [1, 3, 9, 27, 81]
+# As in the recorded table's replay: crates/search/src/recorded.rs.
+MACS_A_SECOND = 5e9
+SECONDS_AN_EXAMPLE = 2e-5
 
 A = [
     [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
@@ -47,52 +51,164 @@ def mixed(x, a, n, epochs):
     return worth * (1 - far) * (1 - 0.03 * abs(n - 6)) * share(epochs, 4)
 
 
-FUNCTIONS = {"hartmann": hartmann, "crossing": crossing, "mixed": mixed}
+class Function:
+    """A computed objective; an epoch takes a second."""
 
+    rungs = RUNGS
 
-def search(function, seed, budget):
-    """One study; a trial costs its epochs, and the one that passes the budget counts as far as it came."""
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, warn_independent_sampling=False)
-    pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=81, reduction_factor=3)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    spent, best = 0, 0.0
-    while spent < budget:
+    def __init__(self, function):
+        self.function = function
+
+    def ask(self, study):
         trial = study.ask()
         x = [trial.suggest_float(f"x{i}", 0, 1) for i in range(6)]
         a = trial.suggest_categorical("a", ["p", "q", "r", "s"])
         n = trial.suggest_int("n", 1, 8)
+        return trial, lambda epochs: self.function(x, a, n, epochs), 1.0, None
+
+    def regret(self, best):
+        return 1 - best[0] if best else 1.0
+
+
+class Recorded:
+    """One data set of the recorded table with one seed; a suggestion is the nearest genome that was not tried.
+
+    Optuna is told the parameters of that genome, as if it had suggested them.
+    """
+
+    def __init__(self, table, number, seed):
+        self.table, self.set, self.seed = table, table["sets"][number], seed
+        self.rungs = table["epochs"]
+        self.families = {f["family"]: f["params"] for f in table["space"]["families"]}
+        self.tried = set()
+        # The test accuracy is the mean over the seeds; a training that failed counts as 0.
+        self.test = [
+            [sum(s[r] if r < len(s) else 0 for s in seeds) / len(seeds) for r in range(len(self.rungs))]
+            for seeds in self.set["test"]
+        ]
+
+    def suggest(self, trial):
+        family = trial.suggest_categorical("family", list(self.families))
+        found = {}
+        for param in self.families[family]:
+            name, domain = f"{family}.{param['name']}", param["domain"]
+            if domain["type"] == "choice":
+                found[param["name"]] = trial.suggest_categorical(name, domain["options"])
+            elif domain["type"] == "int":
+                found[param["name"]] = trial.suggest_int(name, domain["low"], domain["high"], log=domain["log"])
+            else:
+                found[param["name"]] = trial.suggest_float(name, domain["low"], domain["high"], log=domain["log"])
+        return {"family": family, "params": found}
+
+    def place(self, domain, value):
+        if domain["type"] == "choice":
+            return (domain["options"].index(value) + 0.5) / len(domain["options"])
+        half = 0.5 if domain["type"] == "int" else 0
+        low, high = domain["low"] - half, domain["high"] + half
+        if domain["log"]:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
+
+    def distance(self, a, b):
+        if a["family"] != b["family"]:
+            return math.inf
+        total = 0
+        for param in self.families[a["family"]]:
+            x, y = a["params"][param["name"]], b["params"][param["name"]]
+            if isinstance(x, str):
+                total += x != y
+            else:
+                total += (self.place(param["domain"], x) - self.place(param["domain"], y)) ** 2
+        return math.sqrt(total)
+
+    def ask(self, study):
+        asked = study.ask()
+        wanted = self.suggest(asked)
+        free = [i for i in range(len(self.table["genomes"])) if i not in self.tried]
+        if not free:
+            return None
+        index = min(free, key=lambda i: self.distance(wanted, self.table["genomes"][i]))
+        self.tried.add(index)
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        genome = self.table["genomes"][index]
+        params = {f"{genome['family']}.{name}": value for name, value in genome["params"].items()}
+        study.enqueue_trial({"family": genome["family"], **params})
+        trial = study.ask()
+        self.suggest(trial)
+        seeds = self.set["validation"][index]
+        curve = seeds[self.seed % len(seeds)]
+
+        def value(epochs):
+            rung = self.rungs.index(epochs)
+            return curve[rung] if rung < len(curve) else 0.0
+
+        each = self.set["examples"]["train"] * (3 * self.set["macs"][index] / MACS_A_SECOND + SECONDS_AN_EXAMPLE)
+        return trial, value, each, index
+
+    def regret(self, best):
+        most = max(max(rungs) for rungs in self.test)
+        return most - (self.test[best[1]][self.rungs.index(best[2])] if best else 0.0)
+
+
+def search(objective, seed, budgets, group):
+    """One study, long enough for the largest budget: its regret at each."""
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=group, warn_independent_sampling=False)
+    rungs = objective.rungs
+    factor = rungs[1] // rungs[0]
+    pruner = optuna.pruners.HyperbandPruner(min_resource=rungs[0], max_resource=rungs[-1], reduction_factor=factor)
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    spent, best, regrets = 0.0, None, []
+    while len(regrets) < len(budgets):
+        asked = objective.ask(study)
+        if asked is None:
+            break
+        trial, at, each, index = asked
         before, pruned, value = 0, False, None
-        for epochs in RUNGS:
-            if spent + epochs - before > budget:
-                spent = budget
-                break
-            spent += epochs - before
+        for epochs in rungs:
+            spent += each * (epochs - before)
             before = epochs
-            value = function(x, a, n, epochs)
-            best = max(best, value)
+            # A result that comes after a budget's end does not count towards it.
+            while len(regrets) < len(budgets) and spent > budgets[len(regrets)]:
+                regrets.append(objective.regret(best))
+            value = at(epochs)
+            if best is None or value > best[0]:
+                best = (value, index, epochs)
             trial.report(value, epochs)
-            if trial.should_prune():
+            if trial.should_prune() and epochs != rungs[-1]:
                 pruned = True
                 break
-        if value is None:
-            break
-        if pruned or before < RUNGS[-1]:
+        if pruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             study.tell(trial, value)
-    return 1 - best
+    return regrets + [objective.regret(best)] * (len(budgets) - len(regrets))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--budgets", default="250,500,1000,2000")
+    parser.add_argument("--table")
+    parser.add_argument("--table-budgets", default="10,20,40,80,160,320")
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    name = f"optuna {optuna.__version__}"
     rows = []
-    for name, function in FUNCTIONS.items():
-        budgets = [[search(function, seed, float(b)) for seed in range(given.seeds)] for b in given.budgets.split(",")]
-        rows.append({"function": name, "search": f"optuna {optuna.__version__}", "budgets": budgets})
+
+    def add(function, budgets, one):
+        seeds = [one(seed) for seed in range(given.seeds)]
+        by_budget = [[regrets[i] for regrets in seeds] for i in range(len(budgets))]
+        rows.append({"function": function, "search": name, "budgets": by_budget})
+
+    budgets = [float(b) for b in given.budgets.split(",")]
+    for function, value in {"hartmann": hartmann, "crossing": crossing, "mixed": mixed}.items():
+        add(function, budgets, lambda seed: search(Function(value), seed, budgets, False))
+    if given.table:
+        with gzip.open(given.table) as file:
+            table = json.load(file)
+        budgets = [float(b) for b in given.table_budgets.split(",")]
+        for number, recorded in enumerate(table["sets"]):
+            add(recorded["name"], budgets, lambda seed: search(Recorded(table, number, seed), seed, budgets, True))
     print(json.dumps(rows))
 
 

@@ -4,7 +4,7 @@
 //! A process killed in between loses nothing: a trial that waits without a job is pushed again. Time
 //! is passed in, so that tests step it.
 
-use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Asha, samplers::Tpe};
+use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Hyperband, samplers::Tpe};
 use kindling_spec::{TaskId, TaskState, TrialId, TrialState};
 use kindling_store::{Job, StoreError, TaskRecord, TrialRecord};
 use std::collections::HashMap;
@@ -133,7 +133,7 @@ impl Scheduler {
             // Choosing may build thousands of graphs.
             let decision = crate::error::blocking(move || Ok(decide(&deciding, &history, &moment))).await?;
             match decision {
-                Decision::Start { number, genome, seed, target_epochs } => {
+                Decision::Start { number, genome, rung, seed, target_epochs } => {
                     let cost = serde_json::to_value(plan.graph(&genome)?.cost()?)?;
                     let record = TrialRecord {
                         id: TrialId::new(),
@@ -142,7 +142,7 @@ impl Scheduler {
                         genome,
                         cost,
                         state: TrialState::Waiting,
-                        rung: 0,
+                        rung,
                         target_epochs,
                         epochs: 0,
                         deaths: 0,
@@ -163,7 +163,7 @@ impl Scheduler {
                     }
                     let queued = [TaskState::Queued];
                     meta.update_task_state(&task.id, &queued, TaskState::Running, None, now).await?;
-                    jobs.push(Job { task: task.id.clone(), trial: record.id.clone(), rung: 0 });
+                    jobs.push(Job { task: task.id.clone(), trial: record.id.clone(), rung });
                     trials.push(record);
                 }
                 Decision::Promote { number, to, target_epochs } => {
@@ -251,10 +251,10 @@ fn decide(plan: &Plan, history: &[Observation], moment: &Moment) -> Decision {
         space: plan.space(),
         portfolio: plan.portfolio(),
         sampler: &Tpe,
-        pruner: &Asha,
+        pruner: &Hyperband,
         ladder: plan.ladder(),
         seed: plan.spec().seed,
-        fit: &|genome| plan.fit(genome),
+        fit: &|genome, _| plan.fit(genome),
     }
     .decide(history, moment)
 }

@@ -234,6 +234,7 @@ impl Worker {
                 config: &config,
                 dataset: &at_work.dataset,
                 view: at_work.plan.view(),
+                teacher: None,
                 objective: &at_work.plan.spec().objective,
                 checkpoint: checkpoint.as_deref(),
                 from_epoch: at_work.trial.epochs,
@@ -405,7 +406,7 @@ fn training_time(task: &TaskRecord) -> Option<Duration> {
 /// Why the trial's network breaks the limit of latency, if it does. Weights do not change it, so the
 /// untrained network is run; once, before the first rung.
 async fn too_slow(work: &Arc<Work>) -> Result<Option<String>, EngineError> {
-    let Some(limit) = work.task.spec.constraints.max_latency_ms.filter(|_| work.trial.rung == 0) else {
+    let Some(limit) = work.task.spec.constraints.max_latency_ms.filter(|_| work.trial.results.is_empty()) else {
         return Ok(None);
     };
     let work = work.clone();

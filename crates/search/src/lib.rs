@@ -6,6 +6,7 @@
 
 mod pareto;
 pub mod pruners;
+pub mod recorded;
 pub mod samplers;
 pub mod simulate;
 mod study;

@@ -23,6 +23,19 @@ pub struct Limits {
     pub trials: Option<u32>,
 }
 
+/// Who was the best when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Incumbent {
+    /// From when.
+    pub seconds: f64,
+    /// Its value.
+    pub value: f64,
+    /// The trial's number.
+    pub number: u32,
+    /// Epochs it was trained for.
+    pub epochs: u32,
+}
+
 /// What a simulated study did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -32,14 +45,14 @@ pub struct Outcome {
     pub seconds: f64,
     /// Every decision, in order.
     pub decisions: Vec<Decision>,
-    /// Each time the best value so far rose: when, and to what.
-    pub best: Vec<(f64, f64)>,
+    /// Each time the best value so far rose.
+    pub best: Vec<Incumbent>,
 }
 
 impl Outcome {
-    /// The best value at a time, `None` before the first result.
-    pub fn best_at(&self, seconds: f64) -> Option<f64> {
-        self.best.iter().take_while(|(at, _)| *at <= seconds).last().map(|(_, value)| *value)
+    /// The best at a time, `None` before the first result.
+    pub fn best_at(&self, seconds: f64) -> Option<&Incumbent> {
+        self.best.iter().take_while(|best| best.seconds <= seconds).last()
     }
 }
 
@@ -61,10 +74,10 @@ pub fn simulate(study: &Study<'_>, objective: &dyn Objective, limits: Limits) ->
         let decision = if running.len() < workers { study.decide(&out.history, &moment) } else { Decision::Wait };
         out.decisions.push(decision.clone());
         let started = match decision {
-            Decision::Start { number, genome, target_epochs, .. } => {
+            Decision::Start { number, genome, rung, target_epochs, .. } => {
                 assert_eq!(number as usize, out.history.len(), "trials are numbered in order");
                 out.history.push(Observation { number, genome, state: TrialState::Running, rungs: Vec::new() });
-                Some((number, 0, target_epochs))
+                Some((number, rung, target_epochs))
             }
             Decision::Promote { number, to, target_epochs } => Some((number, to, target_epochs)),
             Decision::Finished if running.is_empty() => return out,
@@ -72,7 +85,8 @@ pub fn simulate(study: &Study<'_>, objective: &dyn Objective, limits: Limits) ->
         };
         if let Some((number, index, epochs)) = started {
             let trial = &mut out.history[number as usize];
-            assert!(index == 0 || trial.state == TrialState::Paused, "only a paused trial is promoted");
+            let fresh = trial.rungs.is_empty() && trial.state == TrialState::Running;
+            assert!(fresh || trial.state == TrialState::Paused, "only a paused trial is promoted");
             trial.state = TrialState::Running;
             let before = trial.last().map_or(0, |rung| rung.epochs);
             assert!(epochs > before, "a rung trains further");
@@ -85,8 +99,8 @@ pub fn simulate(study: &Study<'_>, objective: &dyn Objective, limits: Limits) ->
         assert!(!running.is_empty(), "told to wait with nothing running");
         let (at, number, rung) = running.remove(0);
         out.seconds = at;
-        if out.best.last().is_none_or(|(_, best)| rung.value > *best) {
-            out.best.push((at, rung.value));
+        if out.best.last().is_none_or(|best| rung.value > best.value) {
+            out.best.push(Incumbent { seconds: at, value: rung.value, number, epochs: rung.epochs });
         }
         let trial = &mut out.history[number as usize];
         trial.rungs.push(rung);

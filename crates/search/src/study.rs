@@ -17,8 +17,9 @@ pub struct Study<'a> {
     pub ladder: Ladder,
     /// Seeds the sampler and each trial.
     pub seed: u64,
-    /// The genome if it meets the limits that can be known without training, else one near it that does.
-    pub fit: &'a dyn Fn(Genome) -> Option<Genome>,
+    /// The genome if it meets the limits that can be known without training, else one near it that does; given
+    /// the trials so far, so that it may be one that was not tried.
+    pub fit: &'a dyn Fn(Genome, &[Observation]) -> Option<Genome>,
 }
 
 /// What is left of the budget when a decision is taken.
@@ -35,12 +36,14 @@ pub struct Moment {
 /// What a free worker should do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Start a trial at rung 0.
+    /// Start a trial.
     Start {
         /// Its number.
         number: u32,
         /// Its genome.
         genome: Genome,
+        /// The rung it is trained to.
+        rung: u32,
         /// Its seed.
         seed: u64,
         /// Epochs to train.
@@ -61,9 +64,11 @@ pub enum Decision {
     Finished,
 }
 
-/// The share of the budget kept for training the best trials found as far as time allows. The rest
+/// The most of the budget that is kept for training the best trials found to the top of the ladder. The rest
 /// goes to finding them.
 const CLOSING_SHARE: f64 = 0.5;
+/// How many of the best are trained to the top at the end.
+const FINALISTS: usize = 2;
 /// Draws before a trial's genome is given up.
 const MAX_ATTEMPTS: u32 = 2_000;
 /// A last stretch must add at least this share of the epochs already done, or a restart only does harm.
@@ -76,24 +81,52 @@ impl Study<'_> {
     pub fn decide(&self, history: &[Observation], moment: &Moment) -> Decision {
         let seconds = moment.seconds_left.unwrap_or(f64::INFINITY);
         let total = moment.seconds_total.unwrap_or(f64::INFINITY);
-        let closing = seconds.is_finite() && seconds <= total * CLOSING_SHARE;
-        if closing && history.iter().any(|o| o.best().is_some()) {
-            return self.close(history, seconds);
+        let closing = self.is_closing(history, seconds, total);
+        if closing && let Some(promotion) = self.close(history, seconds) {
+            return promotion;
         }
         if let Some(p) = self.pruner.next(history, &self.ladder)
-            && let Some(target_epochs) = self.fit(history, p.number, self.ladder.epochs(p.to), seconds)
+            && let Some(target_epochs) = self.reach(history, p.number, self.ladder.epochs(p.to), seconds)
         {
             return Decision::Promote { number: p.number, to: p.to, target_epochs };
         }
+        let number = history.len() as u32;
+        let mut rung = self.pruner.first_rung(number, &self.ladder);
+        // A trial that the time left would not let finish is not begun; a shorter one may be.
+        while rung > 0 && self.rung_seconds(history, rung) > seconds {
+            rung -= 1;
+        }
+        let worth_it = if closing { self.rung_seconds(history, rung) * CAUTION <= seconds } else { seconds > 0.0 };
         if moment.trials_left != Some(0)
-            && seconds > 0.0
+            && worth_it
             && let Some(genome) = self.sample(history)
         {
-            let number = history.len() as u32;
             let seed = derive_seed(self.seed, u64::from(number));
-            return Decision::Start { number, genome, seed, target_epochs: self.ladder.epochs(0) };
+            return Decision::Start { number, genome, rung, seed, target_epochs: self.ladder.epochs(rung) };
         }
-        if seconds.is_finite() { self.close(history, seconds) } else { self.climb(history) }
+        if seconds.is_finite() {
+            let busy = history.iter().any(|o| matches!(o.state, TrialState::Waiting | TrialState::Running));
+            return self.close(history, seconds).unwrap_or(if busy { Decision::Wait } else { Decision::Finished });
+        }
+        self.climb(history)
+    }
+
+    /// Whether the time left is only what the best trials need to climb to the top.
+    fn is_closing(&self, history: &[Observation], seconds: f64, total: f64) -> bool {
+        let top = self.ladder.epochs(self.ladder.top);
+        let needed = best_first(history).take(FINALISTS).filter_map(|o| {
+            let epochs = top.saturating_sub(o.last()?.epochs);
+            Some(f64::from(epochs) * o.seconds_per_epoch()? * CAUTION)
+        });
+        let needed = needed.reduce(f64::max);
+        seconds.is_finite() && needed.is_some_and(|needed| seconds <= needed.min(total * CLOSING_SHARE))
+    }
+
+    /// The median time of a trial to a rung by what was seen of others; 0 before anything was.
+    fn rung_seconds(&self, history: &[Observation], rung: u32) -> f64 {
+        let mut each: Vec<f64> = history.iter().filter_map(Observation::seconds_per_epoch).collect();
+        each.sort_by(f64::total_cmp);
+        each.get(each.len() / 2).map_or(0.0, |each| each * f64::from(self.ladder.epochs(rung)))
     }
 
     /// With no clock running, the best paused trial climbs the rest of the ladder.
@@ -110,27 +143,20 @@ impl Study<'_> {
         }
     }
 
-    /// The best trials that are not already running get all the time that is left, each as one
-    /// annealed cycle.
-    fn close(&self, history: &[Observation], seconds: f64) -> Decision {
-        let busy = history.iter().any(|o| matches!(o.state, TrialState::Waiting | TrialState::Running));
-        let done = if busy { Decision::Wait } else { Decision::Finished };
-        // Only trials near the best are worth a long cycle: one in `eta`, and two at least.
-        let worth = (history.len() / self.ladder.eta.max(2) as usize).max(2);
-        for o in best_first(history).take(worth).filter(|o| o.state == TrialState::Paused) {
-            let Some(last) = o.last() else { continue };
-            // A second restart at the very end of a cycle that had all the time helps nobody.
-            let most = last.epochs.saturating_mul(self.ladder.eta.saturating_pow(3)).max(last.epochs + 1);
-            if let Some(target_epochs) = self.fit(history, o.number, most, seconds) {
-                return Decision::Promote { number: o.number, to: last.index + 1, target_epochs };
-            }
-        }
-        done
+    /// Of the best trials one that is not running and not at the top gets the time that is left, at most to the
+    /// top, as one annealed cycle.
+    fn close(&self, history: &[Observation], seconds: f64) -> Option<Decision> {
+        let top = self.ladder.epochs(self.ladder.top);
+        best_first(history).take(FINALISTS).filter(|o| o.state == TrialState::Paused).find_map(|o| {
+            let to = o.last()?.index + 1;
+            let target_epochs = self.reach(history, o.number, top, seconds)?;
+            Some(Decision::Promote { number: o.number, to, target_epochs })
+        })
     }
 
     /// How far the trial can be trained in the time left, at most to `wanted` epochs; `None` when
     /// that would gain too little.
-    fn fit(&self, history: &[Observation], number: u32, wanted: u32, seconds: f64) -> Option<u32> {
+    fn reach(&self, history: &[Observation], number: u32, wanted: u32, seconds: f64) -> Option<u32> {
         let trial = history.iter().find(|o| o.number == number)?;
         let done = trial.last()?.epochs;
         let each = trial.seconds_per_epoch()? * CAUTION;
@@ -146,7 +172,9 @@ impl Study<'_> {
         let sampled = (0..MAX_ATTEMPTS)
             .filter_map(|attempt| self.sampler.suggest(self.space, history, self.seed, number, attempt));
         let candidates = self.portfolio.iter().cloned().chain(sampled);
-        candidates.filter_map(self.fit).find(|genome| !history.iter().any(|o| o.genome == *genome))
+        candidates
+            .filter_map(|genome| (self.fit)(genome, history))
+            .find(|genome| !history.iter().any(|o| o.genome == *genome))
     }
 }
 

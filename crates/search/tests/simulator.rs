@@ -61,7 +61,7 @@ fn run_with(sampler: &dyn Sampler, pruner: &dyn Pruner, seed: u64, limits: Limit
         pruner,
         ladder: Ladder { first: 1, eta: 3, top: 4 },
         seed,
-        fit: &|g| g.int("width").is_some_and(|w| w <= 48).then_some(g),
+        fit: &|g, _| g.int("width").is_some_and(|w| w <= 48).then_some(g),
     };
     simulate(&study, &Curves, limits)
 }
@@ -153,7 +153,7 @@ fn a_space_with_nothing_feasible_ends_at_once() {
         pruner: &Asha,
         ladder: Ladder { first: 1, eta: 3, top: 4 },
         seed: 0,
-        fit: &|_| None,
+        fit: &|_, _| None,
     };
     let moment = Moment { trials_left: None, seconds_left: Some(10.0), seconds_total: Some(10.0) };
     assert_eq!(study.decide(&[], &moment), Decision::Finished);

@@ -32,6 +32,7 @@ pub(crate) struct Batches<'a> {
     picks: &'a [(usize, usize)],
     classes: usize,
     class_weight: Vec<f32>,
+    teacher: Option<&'a [f32]>,
     input: &'a InputSpec,
     settings: &'a Hyperparameters,
     seed: u64,
@@ -43,6 +44,7 @@ impl<'a> Batches<'a> {
     pub(crate) fn new(
         dataset: &'a Dataset,
         view: &'a View,
+        teacher: Option<&'a [f32]>,
         input: &'a InputSpec,
         settings: &'a Hyperparameters,
         seed: u64,
@@ -56,6 +58,12 @@ impl<'a> Batches<'a> {
             let count = counts.get_mut(*label);
             *count.ok_or_else(|| TrainError::Input(format!("label {label} is not one of {classes} classes")))? += 1;
         }
+        if let Some(rows) = teacher
+            && (rows.len() != picks.len() * classes || rows.iter().any(|p| !(0.0..=1.0).contains(p)))
+        {
+            let what = format!("a teacher's answers must be {} x {classes} probabilities", picks.len());
+            return Err(TrainError::Input(what));
+        }
         let class_weight = counts
             .iter()
             .map(|count| match (settings.class_weights, *count) {
@@ -68,7 +76,7 @@ impl<'a> Batches<'a> {
         let size = settings.batch_size.min(picks.len());
         let count = picks.len() / size;
         let source = BatchSource::new(dataset);
-        Ok(Self { source, picks, classes, class_weight, input, settings, seed, size, count })
+        Ok(Self { source, picks, classes, class_weight, teacher, input, settings, seed, size, count })
     }
 
     /// Batches an epoch.
@@ -120,11 +128,17 @@ impl<'a> Batches<'a> {
         let mut targets = vec![0.0; picks.len() * self.classes];
         let mut total = 0.0;
         for (i, row) in targets.chunks_exact_mut(self.classes).enumerate() {
-            for (label, part) in [(picks[i].1, share), (picks[partner(i)].1, 1.0 - share)] {
+            for (of, part) in [(i, share), (partner(i), 1.0 - share)] {
+                let label = picks[of].1;
                 let weight = self.class_weight[label] * part;
                 total += weight;
-                row[label] += weight * (1.0 - smooth);
-                row.iter_mut().for_each(|t| *t += weight * smooth / self.classes as f32);
+                let told = self.teacher.map(|rows| &rows[chosen[of] * self.classes..][..self.classes]);
+                let taught = if told.is_some() { self.settings.distillation as f32 } else { 0.0 };
+                row[label] += weight * (1.0 - taught) * (1.0 - smooth);
+                for (class, to) in row.iter_mut().enumerate() {
+                    let answer = told.map_or(0.0, |answer| answer[class]);
+                    *to += weight * (taught * answer + (1.0 - taught) * smooth / self.classes as f32);
+                }
             }
         }
         targets.iter_mut().for_each(|t| *t /= total);

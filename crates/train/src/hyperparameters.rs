@@ -37,8 +37,36 @@ pub struct Hyperparameters {
     pub ema: f64,
     /// Whether each class counts the same however many examples it has.
     pub class_weights: bool,
+    /// Share of the target that is the teacher's answer where there is a teacher (Hinton et al. 2015), the rest
+    /// being the label; 0 when the genome does not say.
+    pub distillation: f64,
     /// How pictures are varied.
     pub augment: Augment,
+}
+
+impl Default for Hyperparameters {
+    /// AdamW with nothing beside it: no warmup, no smoothing, no variation.
+    fn default() -> Self {
+        Self {
+            optimizer: OptimizerKind::AdamW,
+            learning_rate: 1e-3,
+            weight_decay: 0.01,
+            momentum: 0.9,
+            batch_size: 32,
+            warmup: 0.0,
+            label_smoothing: 0.0,
+            mixup: 0.0,
+            ema: 0.9,
+            class_weights: false,
+            distillation: 0.0,
+            augment: Augment::default(),
+        }
+    }
+}
+
+/// The parameter that is searched as well when a study has a teacher.
+pub fn distillation() -> Param {
+    Param::float("distillation", 0.0, 1.0)
 }
 
 /// The parameters a sampler chooses, the same for every family.
@@ -98,6 +126,10 @@ impl Hyperparameters {
             mixup: real("mixup", 0.0, 1.0)?,
             ema: real("ema", 0.0, 0.99999)?,
             class_weights: word("class_weights")? == "on",
+            distillation: match genome.params.contains_key("distillation") {
+                true => real("distillation", 0.0, 1.0)?,
+                false => 0.0,
+            },
             augment: Augment {
                 flip: word("flip")? == "on",
                 crop: real("crop", 0.0, 0.5)? as f32,

@@ -20,7 +20,7 @@ pub use batches::HostBatch;
 pub use checkpoint::Checkpoint;
 pub use device::{DeviceInfo, DeviceKind, OpenDevice, devices, open_device};
 pub use error::TrainError;
-pub use hyperparameters::{Hyperparameters, OptimizerKind, params};
+pub use hyperparameters::{Hyperparameters, OptimizerKind, distillation, params};
 pub use joined::JoinedTrainer;
 pub use measure::{measure, measure_joined};
 pub use predict::predict;

@@ -1,10 +1,6 @@
 //! How fast a network trains.
 
-use crate::{
-    HostBatch, Hyperparameters, JoinedTrainer, OpenDevice, OptimizerKind, TrainError, Trainer, device::guard,
-    trainer::read,
-};
-use kindling_data::Augment;
+use crate::{HostBatch, Hyperparameters, JoinedTrainer, OpenDevice, TrainError, Trainer, device::guard, trainer::read};
 use kindling_graph::Graph;
 use kindling_models::{initial_weights, random::Random};
 use std::time::Instant;
@@ -56,19 +52,7 @@ fn time<T>(images: usize, steps: usize, mut step: impl FnMut() -> Result<T, Trai
 
 /// A batch of noise, and how it is trained on.
 fn example(graph: &Graph, batch: usize) -> Result<(Hyperparameters, HostBatch, Random), TrainError> {
-    let settings = Hyperparameters {
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: RATE,
-        weight_decay: 0.01,
-        momentum: 0.9,
-        batch_size: batch,
-        warmup: 0.0,
-        label_smoothing: 0.0,
-        mixup: 0.0,
-        ema: 0.99,
-        class_weights: false,
-        augment: Augment::default(),
-    };
+    let settings = Hyperparameters { learning_rate: RATE, batch_size: batch, ema: 0.99, ..Default::default() };
     let classes: usize = graph.output_shape()?.iter().product();
     let length = graph.input.shape().iter().product::<usize>();
     let mut random = Random::new(&[1]);

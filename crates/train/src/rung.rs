@@ -35,6 +35,8 @@ pub struct RungInput<'a> {
     pub dataset: &'a Dataset,
     /// Which of them, as which classes.
     pub view: &'a View,
+    /// A teacher's answers on the training split, `[examples, classes]` in its order, each row a distribution.
+    pub teacher: Option<&'a [f32]>,
     /// What is to be made best; chooses between the weights and their moving average.
     pub objective: &'a Objective,
     /// Where the rung before it ended; `None` for a trial's first.
@@ -127,7 +129,7 @@ fn train(
         return Err(TrainError::Input(format!("the graph answers {classes} classes, the task has {wanted}")));
     }
     let settings = Hyperparameters::from_genome(genome)?;
-    let batches = Batches::new(input.dataset, input.view, &graph.input, &settings, *seed)?;
+    let batches = Batches::new(input.dataset, input.view, input.teacher, &graph.input, &settings, *seed)?;
     let mut trainer = Trainer::new(device, graph, &initial_weights(graph, *seed)?, &settings)?;
     match input.checkpoint.map(Checkpoint::from_bytes).transpose()? {
         None if from == 0 => {}

@@ -32,12 +32,7 @@ fn settings(trial: usize, optimizer: OptimizerKind) -> Hyperparameters {
         weight_decay: [0.0, 0.02, 0.1, 0.01][trial],
         momentum: [0.9, 0.8, 0.95, 0.85][trial],
         batch_size: SIZE,
-        warmup: 0.0,
-        label_smoothing: 0.0,
-        mixup: 0.0,
-        ema: 0.9,
-        class_weights: false,
-        augment: Default::default(),
+        ..Default::default()
     }
 }
 

@@ -40,19 +40,7 @@ fn batch(random: &mut Random) -> HostBatch {
 }
 
 fn losses(graph: &Graph, composed: bool) -> Vec<f32> {
-    let settings = Hyperparameters {
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 2e-3,
-        weight_decay: 0.01,
-        momentum: 0.9,
-        batch_size: 12,
-        warmup: 0.0,
-        label_smoothing: 0.0,
-        mixup: 0.0,
-        ema: 0.9,
-        class_weights: false,
-        augment: Default::default(),
-    };
+    let settings = Hyperparameters { learning_rate: 2e-3, batch_size: 12, ..Default::default() };
     let device = open_device("flex").unwrap();
     let mut trainer = Trainer::new(&device, graph, &initial_weights(graph, 3).unwrap(), &settings).unwrap();
     if composed {

@@ -29,19 +29,7 @@ fn a_saved_trainer_goes_on_bit_for_bit() {
     let weights = initial_weights(&graph, 3).unwrap();
     let device = open_device("flex").unwrap();
     for optimizer in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
-        let settings = Hyperparameters {
-            optimizer,
-            learning_rate: 0.01,
-            weight_decay: 0.01,
-            momentum: 0.9,
-            batch_size: 8,
-            warmup: 0.0,
-            label_smoothing: 0.0,
-            mixup: 0.0,
-            ema: 0.9,
-            class_weights: false,
-            augment: Default::default(),
-        };
+        let settings = Hyperparameters { optimizer, learning_rate: 0.01, batch_size: 8, ..Default::default() };
         let start = || Trainer::new(&device, &graph, &weights, &settings).unwrap();
         let go = |trainer: &mut Trainer, steps: std::ops::Range<u64>| {
             for step in steps {

@@ -101,7 +101,17 @@ fn rung(
 ) -> Result<RungOutcome, TrainError> {
     let (dataset, view, objective) = (&TOY.dataset, &TOY.view, &Objective::default());
     let (from_epoch, to_epoch) = (epochs.start, epochs.end);
-    let input = RungInput { config, dataset, view, objective, checkpoint, from_epoch, to_epoch, finish_by: None };
+    let input = RungInput {
+        config,
+        dataset,
+        view,
+        teacher: None,
+        objective,
+        checkpoint,
+        from_epoch,
+        to_epoch,
+        finish_by: None,
+    };
     run_rung(&open_device("flex").unwrap(), input, &mut |_| {}, &AtomicBool::new(false))
 }
 
@@ -171,6 +181,7 @@ fn cancelling_ends_within_a_batch() {
         config: &config,
         dataset,
         view,
+        teacher: None,
         objective,
         checkpoint: None,
         from_epoch: 0,
@@ -197,6 +208,7 @@ fn a_rung_whose_time_is_up_gives_what_it_has_and_can_be_gone_on_with() {
         config: &config,
         dataset,
         view,
+        teacher: None,
         objective,
         checkpoint: None,
         from_epoch: 0,
@@ -235,4 +247,44 @@ fn what_does_not_fit_is_refused() {
 fn a_batch_larger_than_the_training_set_is_shrunk() {
     let outcome = rung(&trial(&[("batch_size", Value::Int(4096))]), None, 0..1).unwrap();
     assert!(outcome.train_loss.is_finite());
+}
+
+#[test]
+fn a_teacher_outweighs_the_labels_as_far_as_the_genome_says() {
+    // It calls everything the other class.
+    let contrary: Vec<f32> =
+        TOY.view.train.iter().flat_map(|(_, label)| if *label == 0 { [0.0, 1.0] } else { [1.0, 0.0] }).collect();
+    let taught = |share: f64| {
+        let config = trial(&[("distillation", Value::Float(share))]);
+        let (dataset, view, objective) = (&TOY.dataset, &TOY.view, &Objective::default());
+        let input = RungInput {
+            config: &config,
+            dataset,
+            view,
+            teacher: Some(&contrary),
+            objective,
+            checkpoint: None,
+            from_epoch: 0,
+            to_epoch: 12,
+            finish_by: None,
+        };
+        run_rung(&open_device("flex").unwrap(), input, &mut |_| {}, &AtomicBool::new(false))
+    };
+    let (believing, doubting) = (accuracy(&taught(1.0).unwrap()), accuracy(&taught(0.0).unwrap()));
+    assert!(believing < 0.2 && doubting > 0.8, "{believing} {doubting}");
+
+    let config = trial(&[]);
+    let input = RungInput {
+        config: &config,
+        dataset: &TOY.dataset,
+        view: &TOY.view,
+        teacher: Some(&contrary[1..]),
+        objective: &Objective::default(),
+        checkpoint: None,
+        from_epoch: 0,
+        to_epoch: 1,
+        finish_by: None,
+    };
+    let error = run_rung(&open_device("flex").unwrap(), input, &mut |_| {}, &AtomicBool::new(false)).unwrap_err();
+    assert!(error.to_string().contains("teacher"), "{error}");
 }

@@ -25,19 +25,7 @@ fn graph() -> Graph {
 }
 
 fn settings() -> Hyperparameters {
-    Hyperparameters {
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.01,
-        weight_decay: 0.01,
-        momentum: 0.9,
-        batch_size: SIZE,
-        warmup: 0.0,
-        label_smoothing: 0.0,
-        mixup: 0.0,
-        ema: 0.9,
-        class_weights: false,
-        augment: Default::default(),
-    }
+    Hyperparameters { learning_rate: 0.01, batch_size: SIZE, ..Default::default() }
 }
 
 fn batch(random: &mut Random) -> HostBatch {

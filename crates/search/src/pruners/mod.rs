@@ -1,9 +1,11 @@
 //! Which trials go on. One file a pruner, one line in [`PRUNERS`].
 
 mod asha;
+mod hyperband;
 mod none;
 
 pub use asha::Asha;
+pub use hyperband::Hyperband;
 pub use none::Never;
 
 use crate::{Ladder, Observation};
@@ -27,12 +29,17 @@ pub trait Pruner: Sync + Send {
     /// The name in settings.
     fn name(&self) -> &'static str;
 
+    /// The rung that a new trial is trained to first.
+    fn first_rung(&self, _number: u32, _ladder: &Ladder) -> u32 {
+        0
+    }
+
     /// The next promotion, or `None` when a new trial should be started instead.
     fn next(&self, history: &[Observation], ladder: &Ladder) -> Option<Promotion>;
 }
 
 /// Every pruner.
-pub static PRUNERS: &[&dyn Pruner] = &[&Asha, &Never];
+pub static PRUNERS: &[&dyn Pruner] = &[&Asha, &Hyperband, &Never];
 
 /// The pruner of a name.
 pub fn by_name(name: &str) -> Option<&'static dyn Pruner> {

@@ -1,11 +1,14 @@
 //! How the next genome is chosen. One file a sampler, one line in [`SAMPLERS`].
 
+mod evolution;
 mod random;
 mod tpe;
 mod unit;
 
+pub use evolution::Evolution;
 pub use random::Random;
 pub use tpe::Tpe;
+pub(crate) use unit::distance;
 
 use crate::Observation;
 use kindling_spec::{Genome, SearchSpace};
@@ -33,7 +36,7 @@ pub trait Sampler: Sync + Send {
 }
 
 /// Every sampler.
-pub static SAMPLERS: &[&dyn Sampler] = &[&Random, &Tpe];
+pub static SAMPLERS: &[&dyn Sampler] = &[&Evolution, &Random, &Tpe];
 
 /// The sampler of a name.
 pub fn by_name(name: &str) -> Option<&'static dyn Sampler> {

@@ -67,15 +67,26 @@ impl Sampler for Tpe {
     }
 }
 
-/// Trials with a result, the best first.
-fn rank(history: &[Observation]) -> Vec<&Observation> {
-    let mut trials: Vec<(u32, f64, &Observation)> = history
-        .iter()
-        .filter_map(|o| o.last().map(|rung| (rung.index, rung.value, o)))
-        .map(|(rung, value, o)| (rung, if value.is_nan() { f64::NEG_INFINITY } else { value }, o))
+/// Trials with a result, the best first: by what each would reach at the highest rung so far, which is its last
+/// value and for each rung above that the median of what the trials gained there that were trained on.
+pub(super) fn rank(history: &[Observation]) -> Vec<&Observation> {
+    let highest = history.iter().filter_map(|o| o.last()).map(|rung| rung.index).max().unwrap_or(0);
+    let gains: Vec<f64> = (0..highest)
+        .map(|rung| {
+            let value = |o: &Observation, rung| o.rungs.iter().find(|r| r.index == rung).map(|r| r.value);
+            let gain = |o: &Observation| Some(value(o, rung + 1)? - value(o, rung)?).filter(|g| g.is_finite());
+            let mut gains: Vec<f64> = history.iter().filter_map(gain).collect();
+            gains.sort_by(f64::total_cmp);
+            gains.get(gains.len() / 2).copied().unwrap_or(0.0).max(0.0)
+        })
         .collect();
-    trials.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.number.cmp(&b.2.number)));
-    trials.into_iter().map(|(_, _, o)| o).collect()
+    let mut trials: Vec<(f64, &Observation)> = history
+        .iter()
+        .filter_map(|o| o.last().map(|rung| (rung.value + gains.iter().skip(rung.index as usize).sum::<f64>(), o)))
+        .map(|(value, o)| (if value.is_nan() { f64::NEG_INFINITY } else { value }, o))
+        .collect();
+    trials.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.number.cmp(&b.1.number)));
+    trials.into_iter().map(|(_, o)| o).collect()
 }
 
 /// One family's two densities.
@@ -142,7 +153,7 @@ impl<'a> Density<'a> {
                 true => rng.random(),
                 false => centre[axis],
             },
-            (Some(centre), _) => normal_within(centre[axis], self.width, rng),
+            (Some(centre), _) => unit::normal_within(centre[axis], self.width, rng),
         })
         .collect()
     }
@@ -173,20 +184,7 @@ impl<'a> Density<'a> {
     }
 }
 
-/// A normal draw that falls between 0 and 1.
-fn normal_within(centre: f64, width: f64, rng: &mut ChaCha8Rng) -> f64 {
-    for _ in 0..100 {
-        // Box and Muller 1958.
-        let (u, v): (f64, f64) = (rng.random(), rng.random());
-        let at = centre + width * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-        if (0.0..=1.0).contains(&at) {
-            return at;
-        }
-    }
-    centre
-}
-
-/// The density of [`normal_within`].
+/// The density of [`unit::normal_within`].
 fn log_normal_within(at: f64, centre: f64, width: f64) -> f64 {
     let far = (at - centre) / width;
     let inside = normal_below((1.0 - centre) / width) - normal_below(-centre / width);

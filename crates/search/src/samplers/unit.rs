@@ -1,6 +1,8 @@
 //! Domains as the unit interval, in their logarithm where they say so.
 
-use kindling_spec::{Domain, Value};
+use kindling_spec::{Domain, Genome, SearchSpace, Value};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 /// The value at a place from 0 to 1; each whole number and each option has an equal share.
 pub(super) fn value(domain: &Domain, at: f64) -> Value {
@@ -40,4 +42,31 @@ fn stretch(low: f64, high: f64, log: bool, at: f64) -> f64 {
 fn shrink(low: f64, high: f64, log: bool, value: f64) -> f64 {
     let (low, high, value) = if log { (low.ln(), high.ln(), value.ln()) } else { (low, high, value) };
     if high > low { (value - low) / (high - low) } else { 0.5 }
+}
+
+/// How far two genomes of a space are from each other: the root of the sum of the squared differences of
+/// their places, 1 for another option of a choice of words; infinite between families.
+pub(crate) fn distance(space: &SearchSpace, a: &Genome, b: &Genome) -> f64 {
+    let Some(family) = space.family(&a.family).filter(|_| a.family == b.family) else { return f64::INFINITY };
+    let each = family.params.iter().map(|param| {
+        let (Some(a), Some(b)) = (a.params.get(&param.name), b.params.get(&param.name)) else { return 1.0 };
+        match (a, b) {
+            (Value::Word(a), Value::Word(b)) => f64::from(u8::from(a != b)),
+            _ => place(&param.domain, a).zip(place(&param.domain, b)).map_or(1.0, |(a, b)| (a - b).powi(2)),
+        }
+    });
+    each.sum::<f64>().sqrt()
+}
+
+/// A normal draw that falls between 0 and 1.
+pub(super) fn normal_within(centre: f64, width: f64, rng: &mut ChaCha8Rng) -> f64 {
+    for _ in 0..100 {
+        // Box and Muller 1958.
+        let (u, v): (f64, f64) = (rng.random(), rng.random());
+        let at = centre + width * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+        if (0.0..=1.0).contains(&at) {
+            return at;
+        }
+    }
+    centre
 }

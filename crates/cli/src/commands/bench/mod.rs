@@ -1,6 +1,7 @@
 //! `kindling bench`.
 
 mod real;
+mod record;
 mod search;
 mod train;
 
@@ -11,6 +12,8 @@ use crate::failure::Failure;
 pub(crate) enum Bench {
     /// Train on data sets of your own and print how good, small and fast the models get.
     Real(real::Real),
+    /// Train many genomes and write what each reached, for `bench search` to replay.
+    Record(record::Record),
     /// Search computed objectives over many seeds and print how far from the optimum each search ends.
     Search(search::Search),
     /// Measure how many images a second reference networks train on a device.
@@ -21,6 +24,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Real(real) => real.run(),
+            Self::Record(record) => record.run(),
             Self::Search(search) => search.run(),
             Self::Train(train) => train.run(),
         }

@@ -2,27 +2,35 @@
 
 use crate::failure::{Exit, Failure};
 use crate::output;
+use flate2::read::GzDecoder;
 use kindling_search::{
-    Ladder, Sampler, Study,
-    pruners::Asha,
+    Ladder, Observation, Pruner, Sampler, Study,
+    pruners::{Hyperband, Never},
+    recorded::Table,
     samplers::{Random, Tpe},
     simulate::{Limits, Objective, simulate},
 };
 use kindling_spec::{FamilySpace, Genome, Param, SearchSpace};
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
-use std::path::PathBuf;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Runs searches against computed objectives, over many seeds, and prints how far from the optimum they end.
+/// Runs searches in place of training, over many seeds, and prints how far from the best they end.
 ///
-/// Each objective is a function of the genome and the epochs; time is counted in simulated seconds and one
-/// trial runs at a time. With `--optuna`, Optuna's TPE and Hyperband search the same functions.
+/// Computed objectives are functions of the genome and the epochs; with `--table`, trainings that `bench record`
+/// ran are replayed too. Time is counted in simulated seconds and one trial runs at a time. With `--optuna`,
+/// Optuna's TPE and Hyperband search the same.
 #[derive(clap::Args)]
 pub(crate) struct Search {
     /// Seeds of each.
     #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     seeds: u16,
+    /// A table of `bench record`, such as benches/search_table.json.gz.
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     /// A Python with optuna, to run benches/search_optuna.py with.
     #[arg(long, value_name = "PYTHON")]
     optuna: Option<PathBuf>,
@@ -35,6 +43,8 @@ pub(crate) struct Search {
 const OPTUNA: &str = include_str!("../../../../../benches/search_optuna.py");
 /// Simulated seconds of the budgets.
 const BUDGETS: [f64; 4] = [250.0, 500.0, 1000.0, 2000.0];
+/// The same for the recorded table.
+const TABLE_BUDGETS: [f64; 6] = [10.0, 20.0, 40.0, 80.0, 160.0, 320.0];
 const LADDER: Ladder = Ladder { first: 1, eta: 3, top: 4 };
 
 /// A function to search; all have an optimum of 1 at the top of the ladder.
@@ -132,81 +142,130 @@ struct Regrets {
     budgets: Vec<Vec<f64>>,
 }
 
+impl Regrets {
+    fn medians(&self) -> Vec<f64> {
+        self.budgets.iter().map(|seeds| median(seeds.clone()).unwrap_or(f64::NAN)).collect()
+    }
+}
+
+/// What is compared: its name, the sampler and the pruner.
+static SEARCHES: [(&str, &dyn Sampler, &dyn Pruner); 3] = [
+    ("random", &Random, &Never),
+    ("random + hyperband", &Random, &Hyperband),
+    ("tpe + hyperband (default)", &Tpe, &Hyperband),
+];
+
+fn failed(what: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, what.to_string())
+}
+
 impl Search {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        let table = self.table.as_deref().map(read).transpose()?;
         let mut found: Vec<Regrets> = Vec::new();
-        for function in FUNCTIONS {
-            for (name, sampler) in [("random + asha", &Random as &dyn Sampler), ("tpe + asha", &Tpe)] {
-                found.push(Regrets {
-                    function: function.name.to_owned(),
-                    search: name.to_owned(),
-                    budgets: BUDGETS.map(|budget| self.ours(function, sampler, budget)).into(),
-                });
+        for (name, sampler, pruner) in SEARCHES {
+            for function in FUNCTIONS {
+                let end = |seed| BUDGETS.map(|budget| computed(function, sampler, pruner, seed, budget)).to_vec();
+                found.push(self.over_seeds(function.name, name, end));
+            }
+            let sets = table.iter().flat_map(|table| (0..table.sets.len()).map(move |set| (table, set)));
+            for (table, set) in sets {
+                let end =
+                    |seed| TABLE_BUDGETS.map(|budget| replayed(table, set, sampler, pruner, seed, budget)).to_vec();
+                found.push(self.over_seeds(&table.sets[set].name, name, end));
             }
         }
         if let Some(python) = &self.optuna {
             found.extend(self.optuna(python)?);
         }
-        let rows: Vec<(String, String, Vec<f64>)> = found
-            .into_iter()
-            .map(|r| {
-                (r.function, r.search, r.budgets.into_iter().map(|seeds| median(seeds).unwrap_or(f64::NAN)).collect())
-            })
-            .collect();
+        let is_function = |name: &str| FUNCTIONS.iter().any(|f| f.name == name);
         if self.json {
-            let rows: Vec<_> = rows
+            let rows: Vec<_> = found
                 .iter()
-                .map(|(function, search, regret)| {
-                    json!({"function": function, "search": search, "budgets": BUDGETS, "median_regret": regret})
+                .map(|r| {
+                    let budgets = if is_function(&r.function) { BUDGETS.to_vec() } else { TABLE_BUDGETS.to_vec() };
+                    json!({"function": r.function, "search": r.search, "budgets": budgets, "regrets": r.budgets,
+                        "median_regret": r.medians()})
                 })
                 .collect();
             return output::say_json(&json!({"seeds": self.seeds, "rows": rows}));
         }
-        let head: Vec<String> = BUDGETS.iter().map(|b| format!("{b:.0} s")).collect();
-        let head: Vec<&str> = ["function", "search"].into_iter().chain(head.iter().map(String::as_str)).collect();
-        let mut rows = rows;
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
-        let cells: Vec<Vec<String>> = rows
-            .into_iter()
-            .map(|(function, search, regret)| {
-                [function, search].into_iter().chain(regret.iter().map(|r| format!("{r:.4}"))).collect()
-            })
-            .collect();
+        found.sort_by(|a, b| a.function.cmp(&b.function));
         output::say(&format!("median regret over {} seeds", self.seeds));
-        output::say(&output::table(&head, &cells));
+        for (of_functions, budgets) in [(true, &BUDGETS[..]), (false, &TABLE_BUDGETS[..])] {
+            let rows: Vec<&Regrets> = found.iter().filter(|r| is_function(&r.function) == of_functions).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let cells: Vec<Vec<String>> = rows
+                .into_iter()
+                .map(|r| {
+                    let medians = r.medians().into_iter().map(|regret| format!("{regret:.4}"));
+                    [r.function.clone(), r.search.clone()].into_iter().chain(medians).collect()
+                })
+                .collect();
+            let head: Vec<String> = budgets.iter().map(|b| format!("{b:.0} s")).collect();
+            let what = if of_functions { "function" } else { "data set" };
+            let head: Vec<&str> = [what, "search"].into_iter().chain(head.iter().map(String::as_str)).collect();
+            output::say(&output::table(&head, &cells));
+        }
         Ok(())
     }
 
-    fn ours(&self, function: &'static Function, sampler: &dyn Sampler, budget: f64) -> Vec<f64> {
-        let space = space();
-        let end = |seed: u16| {
-            let fit = &|genome| Some(genome);
-            let seed = seed.into();
-            let study = Study { space: &space, portfolio: &[], sampler, pruner: &Asha, ladder: LADDER, seed, fit };
-            let out = simulate(&study, &Stand(function), Limits { workers: 1, seconds: Some(budget), trials: None });
-            1.0 - out.best_at(budget).unwrap_or(0.0)
-        };
-        (0..self.seeds).map(end).collect()
+    /// One row: `end` gives a seed's regrets by budget.
+    fn over_seeds(&self, function: &str, search: &str, end: impl Fn(u64) -> Vec<f64> + Sync + Send) -> Regrets {
+        let seeds: Vec<Vec<f64>> = (0..u64::from(self.seeds)).into_par_iter().map(end).collect();
+        let count = seeds.first().map_or(0, Vec::len);
+        let budgets = (0..count).map(|i| seeds.iter().map(|seed| seed[i]).collect()).collect();
+        Regrets { function: function.to_owned(), search: search.to_owned(), budgets }
     }
 
-    fn optuna(&self, python: &PathBuf) -> Result<Vec<Regrets>, Failure> {
-        let failed = |what: String| Failure::new(Exit::Failed, what);
-        let budgets: Vec<String> = BUDGETS.iter().map(f64::to_string).collect();
-        let made = Command::new(python)
-            .args(["-c", OPTUNA, "--seeds", &self.seeds.to_string(), "--budgets", &budgets.join(",")])
+    fn optuna(&self, python: &Path) -> Result<Vec<Regrets>, Failure> {
+        let list = |budgets: &[f64]| budgets.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+        let mut command = Command::new(python);
+        command.args(["-c", OPTUNA, "--seeds", &self.seeds.to_string(), "--budgets", &list(&BUDGETS)]);
+        if let Some(table) = &self.table {
+            command.arg("--table").arg(table).args(["--table-budgets", &list(&TABLE_BUDGETS)]);
+        }
+        let made = command
             .stderr(Stdio::inherit())
             .output()
-            .map_err(|e| failed(e.to_string()))?;
+            .map_err(|error| failed(format!("{} cannot be run: {error}", python.display())))?;
         if !made.status.success() {
-            return Err(failed(format!("Optuna ended with {}", made.status)));
+            return Err(failed(format!("benches/search_optuna.py ended with {}", made.status)));
         }
-        serde_json::from_slice(&made.stdout).map_err(|e| failed(format!("Optuna printed no figures: {e}")))
+        serde_json::from_slice(&made.stdout).map_err(|error| failed(format!("its JSON cannot be read: {error}")))
     }
 }
 
-fn median(mut numbers: Vec<f64>) -> Option<f64> {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied()
+fn read(path: &Path) -> Result<Table, Failure> {
+    let file = std::fs::File::open(path).map_err(Failure::io(path, "the table cannot be read"))?;
+    serde_json::from_reader(GzDecoder::new(BufReader::new(file)))
+        .map_err(|error| failed(format!("it is no table: {error}")).at(path.display().to_string()))
+}
+
+fn computed(function: &'static Function, sampler: &dyn Sampler, pruner: &dyn Pruner, seed: u64, budget: f64) -> f64 {
+    let (space, fit) = (space(), &|genome, _: &[Observation]| Some(genome));
+    let study = Study { space: &space, portfolio: &[], sampler, pruner, ladder: LADDER, seed, fit };
+    let out = simulate(&study, &Stand(function), Limits { workers: 1, seconds: Some(budget), trials: None });
+    1.0 - out.best_at(budget).map_or(0.0, |best| best.value)
+}
+
+/// What the choice by validation accuracy lacks of the best test accuracy in the table.
+fn replayed(table: &Table, set: usize, sampler: &dyn Sampler, pruner: &dyn Pruner, seed: u64, budget: f64) -> f64 {
+    let Some(replay) = table.replay(set, seed as usize) else { return f64::NAN };
+    let fit = &|genome, history: &[Observation]| table.nearest(&genome, history).cloned();
+    let (space, ladder) = (&table.space, table.ladder());
+    let study = Study { space, portfolio: &[], sampler, pruner, ladder, seed, fit };
+    let out = simulate(&study, &replay, Limits { workers: 1, seconds: Some(budget), trials: None });
+    let best = out.best_at(budget);
+    let chosen = best.and_then(|best| Some(replay.test(&out.history.get(best.number as usize)?.genome, best.epochs)));
+    replay.best_test() - chosen.unwrap_or(0.0)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]
