@@ -5,7 +5,7 @@
 use kindling_graph::Graph;
 use kindling_models::{build_graph, default_genomes, initial_weights, random::Random};
 use kindling_spec::{Genome, Value};
-use kindling_train::{HostBatch, Hyperparameters, OptimizerKind, Trainer, open_device};
+use kindling_train::{HostBatch, Hyperparameters, Trainer, open_device};
 
 const STEPS: usize = 100;
 
