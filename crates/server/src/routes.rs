@@ -9,6 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use kindling_spec::{ErrorCode as E, TaskSpec};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::api::doubts::{Analysis, DoubtOptionsView, Doubts, Relabel};
 use crate::app::App;
 use crate::middleware::{RouteName, around, panicked};
 use crate::openapi::{self, Op, op};
@@ -50,7 +51,7 @@ verbs!(get: GET, post: POST, put: PUT, delete: DELETE);
 
 /// Every route there is. GET answers HEAD too.
 pub(crate) fn table() -> Vec<Route> {
-    [datasets(), tasks(), models(), service(), page_routes()].into_iter().flatten().collect()
+    [datasets(), doubts(), tasks(), models(), service(), page_routes()].into_iter().flatten().collect()
 }
 
 fn datasets() -> Vec<Route> {
@@ -133,6 +134,53 @@ fn datasets() -> Vec<Route> {
                 .gives_bytes(200, "image/*", "The picture.")
                 .gives_nothing(304, "Known.")
                 .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady, E::ExampleNotFound]),
+        ),
+    ]
+}
+
+fn doubts() -> Vec<Route> {
+    use api::doubts as d;
+    let o = |id, summary| op("datasets", id, summary);
+    vec![
+        post(
+            "/v1/datasets/{id}/doubts",
+            d::start,
+            o("searchDoubts", "Looks for labels that are probably wrong, in the background.")
+                .about(
+                    "Small networks are trained, each on a part of the examples, and asked about the rest; their \
+                     answers are held against the labels (confident learning).",
+                )
+                .takes::<DoubtOptionsView>()
+                .once()
+                .gives::<Analysis>(202, "Asked for; Location says where it will be found.")
+                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady, E::AnalysisBusy]),
+        ),
+        get(
+            "/v1/datasets/{id}/doubts",
+            d::list,
+            o("listDoubts", "How the newest search stands, and the labels that are probably wrong.")
+                .paged()
+                .gives::<Doubts>(200, "The search and a page of doubtful labels, the most doubtful first.")
+                .problems(&[E::DatasetNotFound, E::AnalysisNotFound]),
+        ),
+        post(
+            "/v1/datasets/{id}/relabel",
+            d::relabel,
+            o("relabelDataset", "Makes a new version with some labels changed and some examples left out.")
+                .about(
+                    "The data set stays as it is. In the new version every other example is what it was and on the \
+                     same side of the split; `summary.parent` names the old one.",
+                )
+                .takes::<Relabel>()
+                .once()
+                .gives::<Dataset>(201, "Made and ready; Location says where.")
+                .problems(&[
+                    E::InvalidRequest,
+                    E::DatasetNotFound,
+                    E::DatasetNotReady,
+                    E::ExampleNotFound,
+                    E::TooFewExamples,
+                ]),
         ),
     ]
 }
@@ -312,6 +360,14 @@ fn page_routes() -> Vec<Route> {
                 .query("after", "The last picture of the page before.")
                 .query("limit", "Pictures on the page.")
                 .problems(&[E::DatasetNotFound]),
+        ),
+        get(
+            "/datasets/{id}/doubts",
+            pages::doubts,
+            o("showDoubts", "The labels that are probably wrong, with their pictures.")
+                .query("after", "The last of the page before.")
+                .query("limit", "Labels on the page.")
+                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady]),
         ),
         get(
             "/tasks/{id}",

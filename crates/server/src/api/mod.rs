@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod datasets;
+pub(crate) mod doubts;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod models;

@@ -4,6 +4,7 @@
 
 mod api;
 mod datasets;
+mod doubts;
 mod fixture;
 mod models;
 mod pages;
