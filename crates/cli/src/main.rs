@@ -15,7 +15,9 @@ mod sse;
 mod study;
 
 use clap::{Parser, Subcommand};
-use commands::{analyse, audit, bench, demo, devices, doubts, openapi, predict, sample, schema, serve, train, worker};
+use commands::{
+    advise, analyse, audit, bench, demo, devices, doubts, openapi, predict, sample, schema, serve, train, worker,
+};
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ enum Command {
     Audit(audit::Audit),
     /// List the labels that are probably wrong.
     Doubts(doubts::Doubts),
+    /// Say what would make a task's models better.
+    Advise(advise::Advise),
     /// List the devices to train on.
     Devices(devices::Devices),
     /// Print the JSON Schema of task specifications.
@@ -76,6 +80,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Predict(args) => args.run(),
         Command::Audit(args) => args.run(),
         Command::Doubts(args) => args.run(),
+        Command::Advise(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Openapi(args) => args.run(),

@@ -22,7 +22,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::blocking;
-use crate::{EngineError, Service, clock::now_ms, doubts, scheduler::MAX_DEATHS};
+use crate::{EngineError, Service, advice, clock::now_ms, doubts, scheduler::MAX_DEATHS};
 
 /// How often the analyst looks for work, and a process says how far it is.
 const LOOK: Duration = Duration::from_millis(300);
@@ -166,7 +166,7 @@ pub async fn run_analysis(
     let work = Work { service: &service, record: &record, device, signals };
     let found = match record.kind {
         AnalysisKind::Doubts => doubts::run(&work).await,
-        AnalysisKind::Advice => Err(EngineError::refused(ErrorCode::Internal, "advice is not given yet")),
+        AnalysisKind::Advice => advice::run(&work).await,
     };
     telling.abort();
     // Its last word must not come after ours.

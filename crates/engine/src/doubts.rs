@@ -18,7 +18,7 @@ use crate::{EngineError, Service, space::first_genomes};
 /// Images shown in all when the epochs are not said, within [`EPOCHS`].
 const IMAGES: usize = 200_000;
 /// Fewest and most epochs when they are not said.
-const EPOCHS: (usize, usize) = (6, 30);
+const EPOCHS: (usize, usize) = (6, 60);
 
 /// How the networks are trained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct DoubtOptions {
     /// Parts that are held out in turn, 2 to 20; 4 when not said.
     #[serde(default)]
     pub folds: Option<u32>,
-    /// Epochs of each network, 1 to 200; when not said, as many as show 200,000 pictures, from 6 to 30.
+    /// Epochs of each network, 1 to 200; when not said, as many as show 200,000 pictures, from 6 to 60.
     #[serde(default)]
     pub epochs: Option<u32>,
     /// Seeds folds and networks; 0 when not said.

@@ -5,8 +5,10 @@
 //! any process may be killed at any moment: a restart finds the records, gives the trials of dead
 //! workers to living ones, and goes on.
 
+mod advice;
 mod analysis;
 mod clock;
+mod curve;
 mod datasets;
 mod doubts;
 mod error;
@@ -20,7 +22,9 @@ mod space;
 mod tasks;
 mod worker;
 
+pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};
 pub use analysis::{AnalysisView, Analyst, run_analysis};
+pub use curve::CurvePoint;
 pub use doubts::{DoubtEntry, DoubtOptions, DoubtReport, find_doubtful_labels};
 pub use error::EngineError;
 pub use fleet::{WorkerFleet, default_workers};

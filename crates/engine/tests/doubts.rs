@@ -44,7 +44,7 @@ async fn one_label_in_twenty_is_wrong_and_most_of_those_are_found_and_mended() {
     let nobody = service.doubts(&dataset).await.expect_err("nobody asked");
     assert_eq!(nobody.code(), ErrorCode::AnalysisNotFound);
 
-    let options = DoubtOptions { folds: Some(4), epochs: Some(14), seed: Some(1) };
+    let options = DoubtOptions { folds: Some(4), epochs: Some(40), seed: Some(1) };
     let asked = service.search_doubts(&dataset, &options).await.expect("is asked for");
     let twice = service.search_doubts(&dataset, &options).await.expect_err("is under way");
     assert_eq!(twice.code(), ErrorCode::AnalysisBusy);

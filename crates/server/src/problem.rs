@@ -67,7 +67,8 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::TaskState => (
             S::CONFLICT,
             "The task's state does not allow this",
-            "Only a task that is queued or running can be cancelled, and only one that is over can be resumed.",
+            "Only a task that is queued or running can be cancelled, only one that is over can be resumed, and advice \
+             is given on one that has a model.",
         ),
         ErrorCode::ModelNotFound => (
             S::NOT_FOUND,

@@ -9,6 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use kindling_spec::{ErrorCode as E, TaskSpec};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::api::advice::{AdviceOptionsView, TaskAdvice};
 use crate::api::doubts::{Analysis, DoubtOptionsView, Doubts, Relabel};
 use crate::app::App;
 use crate::middleware::{RouteName, around, panicked};
@@ -238,6 +239,26 @@ fn tasks() -> Vec<Route> {
                 .paged()
                 .lists::<LeaderboardItem>("A page of models.")
                 .problems(&[E::TaskNotFound]),
+        ),
+        post(
+            "/v1/tasks/{id}/advice",
+            api::advice::start,
+            o("seekAdvice", "Measures what would make the models better, in the background.")
+                .about(
+                    "The study's best network is trained on parts of the examples and its error is followed to twice \
+                     as many; size and time are read off the study's own trials.",
+                )
+                .takes::<AdviceOptionsView>()
+                .once()
+                .gives::<Analysis>(202, "Asked for; Location says where it will be found.")
+                .problems(&[E::InvalidRequest, E::TaskNotFound, E::TaskState, E::AnalysisBusy]),
+        ),
+        get(
+            "/v1/tasks/{id}/advice",
+            api::advice::get,
+            o("getAdvice", "What would help most: more examples, a larger limit, or more time.")
+                .gives::<TaskAdvice>(200, "How the newest measurement stands, and what it found.")
+                .problems(&[E::TaskNotFound, E::AnalysisNotFound]),
         ),
         get(
             "/v1/tasks/{id}/events",

@@ -19,7 +19,7 @@ pub(crate) struct Doubts {
     /// Parts held out in turn, 2 to 20.
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=20))]
     folds: u32,
-    /// Epochs of each network; by default as many as show 200,000 pictures in all, from 6 to 30.
+    /// Epochs of each network; by default as many as show 200,000 pictures in all, from 6 to 60.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
     epochs: Option<u32>,
     /// Seeds folds and networks.

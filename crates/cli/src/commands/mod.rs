@@ -1,5 +1,6 @@
 //! One file a subcommand.
 
+pub(crate) mod advise;
 pub(crate) mod analyse;
 pub(crate) mod audit;
 pub(crate) mod bench;

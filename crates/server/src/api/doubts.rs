@@ -24,7 +24,7 @@ pub(crate) struct DoubtOptionsView {
     /// Parts that are held out in turn; 4 when left out.
     #[schema(minimum = 2, maximum = 20)]
     folds: Option<u32>,
-    /// Epochs of each network; when left out as many as show 200,000 pictures in all, from 6 to 30.
+    /// Epochs of each network; when left out as many as show 200,000 pictures in all, from 6 to 60.
     #[schema(minimum = 1, maximum = 200)]
     epochs: Option<u32>,
     /// Seeds folds and networks; 0 when left out.

@@ -1,5 +1,6 @@
 //! The endpoints under `/v1` and the probes.
 
+pub(crate) mod advice;
 pub(crate) mod bundle;
 pub(crate) mod datasets;
 pub(crate) mod doubts;

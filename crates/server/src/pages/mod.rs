@@ -1,5 +1,6 @@
 //! The pages: written on the server, brought to life by one small script, styled by one file.
 
+mod advice;
 mod chart;
 mod dataset;
 mod doubts;
