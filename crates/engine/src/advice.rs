@@ -336,6 +336,6 @@ mod tests {
             let points = incumbents(rungs, 64.0, |r| r.finished_at as f64 / 1e3, 2000);
             lever(Lever::Time, 64.0, &points, "few").gain.unwrap().mean
         };
-        assert!(gain(&settled) < 0.01 && gain(&falling) > 0.015, "{} {}", gain(&settled), gain(&falling));
+        assert!(gain(&settled) < 0.005 && gain(&falling) > 0.01, "{} {}", gain(&settled), gain(&falling));
     }
 }

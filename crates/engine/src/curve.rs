@@ -144,7 +144,10 @@ mod tests {
     #[test]
     fn what_is_held_back_lies_within_the_interval() {
         let dir = tempfile::tempdir().unwrap();
-        sample::fire_smoke(&dir.path().join("pictures"), 160, 32, 21).unwrap();
+        // Many to be asked about, so that it is the curve that is checked and not their luck.
+        for (side, each, seed) in [("train", 120, 21), ("validation", 150, 22), ("test", 10, 23)] {
+            sample::fire_smoke(&dir.path().join("pictures").join(side), each, 32, seed).unwrap();
+        }
         let out = dir.path().join("sealed");
         ingest(&dir.path().join("pictures"), &out, &Limits::default(), &|_| {}, &AtomicBool::new(false)).unwrap();
         let dataset = Dataset::open(&out).unwrap();
@@ -159,7 +162,7 @@ mod tests {
             view: &view,
             parts: &[1, 2, 4, 8],
             repeats: 2,
-            epochs: 16,
+            epochs: 30,
         };
         let mut shares = Vec::new();
         let points = learning_curve(&device, &input, &mut |share| shares.push(share), &AtomicBool::new(false)).unwrap();
@@ -171,9 +174,8 @@ mod tests {
         let said = law.predict(held[0].examples as f64, examples, noise);
         eprintln!("{:?}; said {said:?}, noise {noise:.5}", points.iter().map(|p| &p.errors).collect::<Vec<_>>());
         assert!(held[0].errors.iter().all(|e| (said.low..=said.high).contains(e)), "{said:?} {:?}", held[0].errors);
-        assert!(said.high - said.low < 0.5, "an interval of everything says nothing: {said:?}");
-        // More examples help here, and the curve knows.
-        assert!(law.gain(held[0].examples as f64, 2.0 * held[0].examples as f64).mean > 0.0);
+        assert!(said.high - said.low < 0.35, "an interval of everything says nothing: {said:?}");
+        assert!((said.mean - held[0].error()).abs() < 0.1, "{said:?} {:?}", held[0].errors);
         assert!(points[0].error() > points[3].error());
     }
 

@@ -95,7 +95,8 @@ pub struct DoubtReport {
     pub seed: u64,
     /// Share of the labels that the networks which did not see them gave too.
     pub agreement: f64,
-    /// Labels that are wrong by the calibrated confident joint.
+    /// Labels that are wrong by the calibrated confident joint. The networks' own mistakes count in, so that
+    /// weak networks make it too high.
     pub estimated: f64,
     /// For each class from which probability on an example counts as confidently of it.
     pub thresholds: Vec<Option<f64>>,

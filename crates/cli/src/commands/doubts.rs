@@ -85,8 +85,8 @@ impl Doubts {
             text += &format!("\nand {} more; --json lists all", report.doubts.len() - rows.len());
         }
         text + &format!(
-            "\n\n{} of {} labels are doubtful, about {:.0} wrong by the confident joint; networks that did not see a \
-             picture gave its label for {} of them ({} folds, {} epochs, {:.0} s)",
+            "\n\n{} of {} labels are doubtful. The confident joint makes it {:.0} wrong ones, the networks' own mistakes \
+             among them. Networks that did not see a picture gave its label for {} of them ({} folds, {} epochs, {:.0} s).",
             report.doubts.len(),
             report.examples,
             report.estimated,

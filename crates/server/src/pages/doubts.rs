@@ -96,12 +96,14 @@ fn found(dataset: &DatasetRecord, record: &AnalysisRecord, report: &DoubtReport,
         section.card {
             p {
                 strong { (plain::counted(report.doubts.len() as u64, "doubtful label")) } " among "
-                (plain::counted(report.examples as u64, "picture")) "; about " strong { (format!("{:.0}", report.estimated)) }
-                " are likely to be wrong. Networks that did not see a picture gave its label for " (plain::percent(report.agreement)) " of them."
+                (plain::counted(report.examples as u64, "picture")) ", the most doubtful first. It is a list to look through: "
+                "pictures that are only rare or odd are on it too."
             }
             p.small {
+                "Networks that did not see a picture gave its label for " (plain::percent(report.agreement)) " of them. They are wrong "
+                "at times themselves, and that counts in the method's own estimate of " (format!("{:.0}", report.estimated)) " wrong labels: expect fewer. "
                 (report.folds) " parts held out in turn, " (report.epochs) " epochs each, " (plain::seconds(report.seconds))
-                ", " (plain::when(record.updated_at)) ". It is a list to look through: rare or odd pictures are on it too."
+                ", " (plain::when(record.updated_at)) "."
             }
             @if shown.is_empty() {
                 p.empty { "None." }
