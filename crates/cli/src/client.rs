@@ -39,6 +39,16 @@ impl Client {
         self.json(path, &mut response)
     }
 
+    /// The same; `None` where nothing is.
+    pub(crate) fn find(&self, path: &str) -> Result<Option<Value>, Failure> {
+        let response = self.agent.get(self.url(path)).call().map_err(|e| self.lost(path, e))?;
+        if response.status().as_u16() == 404 {
+            return Ok(None);
+        }
+        let mut response = self.good(path, response)?;
+        self.json(path, &mut response).map(Some)
+    }
+
     /// All items of a list, page by page.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();

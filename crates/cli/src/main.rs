@@ -15,7 +15,9 @@ mod sse;
 mod study;
 
 use clap::{Parser, Subcommand};
-use commands::{audit, bench, demo, devices, openapi, predict, sample, schema, serve, train, worker};
+use commands::{
+    advise, analyse, audit, bench, demo, devices, doubts, openapi, predict, sample, schema, serve, train, worker,
+};
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
 use std::process::ExitCode;
@@ -36,6 +38,9 @@ enum Command {
     /// Run one worker; `serve` starts these by itself.
     #[command(hide = true)]
     Worker(worker::Worker),
+    /// Run one analysis; `serve` starts these by itself.
+    #[command(hide = true)]
+    Analyse(analyse::Analyse),
     /// Show the whole way on sample data, or on your own: upload, search, download, predict.
     Demo(demo::Demo),
     /// Write the built-in sample data set.
@@ -48,6 +53,10 @@ enum Command {
     Predict(predict::Predict),
     /// Say what is in a data set and what is wrong with it.
     Audit(audit::Audit),
+    /// List the labels that are probably wrong.
+    Doubts(doubts::Doubts),
+    /// Say what would make a task's models better.
+    Advise(advise::Advise),
     /// List the devices to train on.
     Devices(devices::Devices),
     /// Print the JSON Schema of task specifications.
@@ -63,12 +72,15 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => args.run(),
         Command::Worker(args) => args.run(),
+        Command::Analyse(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::Fetch(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Predict(args) => args.run(),
         Command::Audit(args) => args.run(),
+        Command::Doubts(args) => args.run(),
+        Command::Advise(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Openapi(args) => args.run(),
@@ -79,7 +91,9 @@ fn run(command: Command) -> Result<(), Failure> {
 /// The log goes to standard error; `KINDLING_LOG` chooses what is in it, `KINDLING_LOG_JSON=1` its form.
 fn log(command: &Command) {
     let usual = match command {
-        Command::Serve(_) | Command::Worker(_) => "info,tract=warn,wgpu=warn,naga=warn,sqlx=warn,cubecl=warn",
+        Command::Serve(_) | Command::Worker(_) | Command::Analyse(_) => {
+            "info,tract=warn,wgpu=warn,naga=warn,sqlx=warn,cubecl=warn"
+        }
         _ => "error",
     };
     let filter = EnvFilter::try_from_env("KINDLING_LOG").unwrap_or_else(|_| EnvFilter::new(usual));

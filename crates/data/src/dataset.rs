@@ -79,7 +79,7 @@ impl Dataset {
         self.original_bytes(index).map(<[u8]>::to_vec)
     }
 
-    fn original_bytes(&self, index: usize) -> Result<&[u8], DataError> {
+    pub(crate) fn original_bytes(&self, index: usize) -> Result<&[u8], DataError> {
         let examples = &self.manifest.examples;
         let example = examples.get(index).ok_or(DataError::UnknownExample { index, count: examples.len() })?;
         let bytes = self.originals.get(example.offset as usize..(example.offset + example.bytes) as usize);

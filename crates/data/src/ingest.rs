@@ -90,7 +90,7 @@ pub fn sweep(parent: &Path) -> Result<usize, DataError> {
 }
 
 /// Makes names and renamings of a directory's files last.
-fn sync_dir(dir: &Path) -> Result<(), DataError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), DataError> {
     if cfg!(unix) {
         File::open(dir).and_then(|d| d.sync_all()).map_err(DataError::io(dir))?;
     }
@@ -205,15 +205,19 @@ fn build(
     audit::count_sides(&mut audit, &layout.classes, &examples, assignment.moved);
 
     let hash = content_hash(&layout.classes, &examples, &given);
-    let manifest = Manifest { version: MANIFEST_VERSION, hash, classes: layout.classes, examples, audit };
-    let path = dir.join(MANIFEST);
-    let text = serde_json::to_vec(&manifest)
-        .map_err(|error| DataError::Damaged { path: path.clone(), why: error.to_string() })?;
-    let mut file = File::create(&path).map_err(DataError::io(&path))?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(DataError::io(&path))?;
+    let manifest = Manifest { version: MANIFEST_VERSION, hash, classes: layout.classes, examples, audit, parent: None };
+    write_manifest(&manifest, &dir.join(MANIFEST))?;
     sync_dir(dir)?;
     progress(Progress { stage: Stage::Auditing, done: 1, total: 1 });
     Ok(manifest)
+}
+
+/// Writes the manifest, on disk when this returns.
+pub(crate) fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), DataError> {
+    let text = serde_json::to_vec(manifest)
+        .map_err(|error| DataError::Damaged { path: path.to_owned(), why: error.to_string() })?;
+    let mut file = File::create(path).map_err(DataError::io(path))?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(DataError::io(path))
 }
 
 /// Keeps one of each (class, content), sorted by just that. Of copies given to several sides the one
@@ -352,7 +356,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The name of a data set by its content; see [`Manifest::hash`].
-fn content_hash(classes: &[String], examples: &[Example], given: &[Option<Split>]) -> String {
+pub(crate) fn content_hash(classes: &[String], examples: &[Example], given: &[Option<Split>]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"kindling data set 1\n");
     for (example, given) in examples.iter().zip(given) {

@@ -9,12 +9,14 @@ mod audit;
 mod batch;
 mod dataset;
 mod decode;
+mod doubts;
 mod error;
 mod ingest;
 mod layout;
 mod limits;
 mod manifest;
 mod pack;
+mod relabel;
 mod resize;
 mod rng;
 pub mod sample;
@@ -29,11 +31,13 @@ mod view;
 pub use batch::{Augment, BatchSource, epoch_seed, load_exact};
 pub use dataset::Dataset;
 pub use decode::{decode_image, image_size};
+pub use doubts::{Doubt, Doubts, deal_folds, find_doubts};
 pub use error::{DataError, ShortClass};
 pub use ingest::{TEMP_PREFIX, ingest, sweep};
 pub use limits::{Limits, OnProgress, Progress, RESOLUTIONS, Stage};
 pub use manifest::{
-    Audit, Broken, ClassCount, Conflict, Example, LIST_CAP, Labelled, Listed, MANIFEST_VERSION, Manifest, Sizes,
+    Audit, Broken, ClassCount, Conflict, Example, LIST_CAP, Labelled, Listed, MANIFEST_VERSION, Manifest, Parent, Sizes,
 };
+pub use relabel::{Change, relabel};
 pub use resize::resize_f32;
 pub use view::View;

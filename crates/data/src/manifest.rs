@@ -23,6 +23,20 @@ pub struct Manifest {
     pub examples: Vec<Example>,
     /// What a person should know about the data.
     pub audit: Audit,
+    /// What it was made from, if it is a new version of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+/// The data set that another is a new version of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its hash.
+    pub hash: String,
+    /// Examples given another label.
+    pub relabelled: usize,
+    /// Examples left out.
+    pub removed: usize,
 }
 
 /// One labelled picture.

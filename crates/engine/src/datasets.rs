@@ -1,9 +1,9 @@
 //! Data sets: taken in, sealed, opened, deleted.
 
-use kindling_data::{Dataset, ingest, sweep};
+use kindling_data::{Dataset, Manifest, ingest, sweep};
 use kindling_spec::{DatasetId, DatasetState, ErrorCode, TaskKind};
 use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, Problem};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,8 +14,24 @@ use crate::release::EXPORT_PREFIX;
 use crate::{EngineError, Service, clock::now_ms};
 
 /// The key of a data set's directory among the files.
-fn key(id: &DatasetId) -> String {
+pub(crate) fn key(id: &DatasetId) -> String {
     format!("datasets/{id}")
+}
+
+/// What the record tells of a sealed data set.
+pub(crate) fn summary(manifest: &Manifest) -> Value {
+    let counts: serde_json::Map<_, _> = manifest
+        .audit
+        .class_counts
+        .iter()
+        .map(|c| (c.class.clone(), json!({"train": c.train, "validation": c.validation, "test": c.test})))
+        .collect();
+    json!({
+        "classes": manifest.classes,
+        "examples": manifest.examples.len(),
+        "counts": counts,
+        "audit": manifest.audit,
+    })
 }
 
 impl Service {
@@ -24,15 +40,11 @@ impl Service {
     /// # Errors
     /// The name is not 1 to 200 characters, or the store failed.
     pub async fn create_dataset(&self, name: &str, kind: TaskKind) -> Result<DatasetRecord, EngineError> {
-        let length = name.trim().chars().count();
-        if length == 0 || length > 200 || name.chars().any(char::is_control) {
-            let detail = "`name` must have 1 to 200 characters, not only spaces and no control characters";
-            return Err(EngineError::refused(ErrorCode::InvalidRequest, detail));
-        }
+        let name = Self::dataset_name(name)?;
         let now = now_ms();
         let record = DatasetRecord {
             id: DatasetId::new(),
-            name: name.trim().to_owned(),
+            name,
             kind,
             state: DatasetState::Empty,
             problem: None,
@@ -43,6 +55,16 @@ impl Service {
         };
         self.store().meta.create_dataset(&record).await?;
         Ok(record)
+    }
+
+    /// A data set's name, trimmed, if it may be one.
+    pub(crate) fn dataset_name(name: &str) -> Result<String, EngineError> {
+        let length = name.trim().chars().count();
+        if length == 0 || length > 200 || name.chars().any(char::is_control) {
+            let detail = "`name` must have 1 to 200 characters, not only spaces and no control characters";
+            return Err(EngineError::refused(ErrorCode::InvalidRequest, detail));
+        }
+        Ok(name.trim().to_owned())
     }
 
     /// A fresh path to write an upload to before [`seal_dataset`](Self::seal_dataset).
@@ -91,23 +113,11 @@ impl Service {
                 // What a process killed after moving and before sealing left is in the way.
                 self.store().files.delete_prefix(&key(id)).await?;
                 self.store().files.move_dir(&key(id), &directory).await?;
-                let counts: serde_json::Map<_, _> = manifest
-                    .audit
-                    .class_counts
-                    .iter()
-                    .map(|c| (c.class.clone(), json!({"train": c.train, "validation": c.validation, "test": c.test})))
-                    .collect();
-                let summary = json!({
-                    "classes": manifest.classes,
-                    "examples": manifest.examples.len(),
-                    "counts": counts,
-                    "audit": manifest.audit,
-                });
                 DatasetUpdate {
                     state: DatasetState::Ready,
                     problem: None,
                     hash: Some(manifest.hash.clone()),
-                    summary: Some(summary),
+                    summary: Some(summary(manifest)),
                 }
             }
             Err(error) => DatasetUpdate {
@@ -166,7 +176,7 @@ impl Service {
             Deletion::Deleted => {
                 self.dataset_cache().forget(id);
                 self.store().files.delete_prefix(&key(id)).await?;
-                Ok(())
+                self.delete_analyses(id.as_str()).await
             }
             Deletion::InUse => Err(EngineError::refused(
                 ErrorCode::DatasetInUse,

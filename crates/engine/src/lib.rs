@@ -5,11 +5,16 @@
 //! any process may be killed at any moment: a restart finds the records, gives the trials of dead
 //! workers to living ones, and goes on.
 
+mod advice;
+mod analysis;
 mod clock;
+mod curve;
 mod datasets;
+mod doubts;
 mod error;
 mod fleet;
 mod models;
+mod relabel;
 mod release;
 mod scheduler;
 mod service;
@@ -17,9 +22,14 @@ mod space;
 mod tasks;
 mod worker;
 
+pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};
+pub use analysis::{AnalysisView, Analyst, run_analysis};
+pub use curve::CurvePoint;
+pub use doubts::{DoubtEntry, DoubtOptions, DoubtReport, find_doubtful_labels};
 pub use error::EngineError;
 pub use fleet::{WorkerFleet, default_workers};
 pub use models::{LeaderboardEntry, Mistake, Pick, Prediction};
+pub use relabel::ChangeRequest;
 pub use scheduler::{Scheduler, run_scheduler};
 pub use service::Service;
 pub use space::Plan;

@@ -247,6 +247,11 @@ fn default_training(uneven: bool) -> [(&'static str, Value); 14] {
     ]
 }
 
+/// Good first networks for these examples, with the training that studies start from; no limits are looked at.
+pub(crate) fn first_genomes(view: &View) -> Vec<Genome> {
+    portfolio(&whole_space(), uneven(view))
+}
+
 /// Whether the largest class has more than twice the smallest's examples.
 fn uneven(view: &View) -> bool {
     let mut counts = vec![0usize; view.classes.len()];

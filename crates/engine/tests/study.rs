@@ -94,6 +94,24 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
     let error = service.predict(&best.model, b"<html>").await.expect_err("no image");
     assert_eq!(error.code(), ErrorCode::InvalidImage);
 
+    // What would help is measured with the best network and the study's own trials.
+    let options = kindling_engine::AdviceOptions { repeats: Some(1), epochs: Some(2) };
+    let asked = service.seek_advice(&task, &options).await.expect("is asked for");
+    let data = dir.path().join("data");
+    kindling_engine::run_analysis(&data, &asked.id, "flex", CancellationToken::new()).await.expect("runs");
+    let view = service.advice(&task).await.expect("is there");
+    let report = view.report.unwrap_or_else(|| panic!("{:?}", view.record));
+    assert_eq!(report.curve.iter().map(|p| p.share).collect::<Vec<_>>(), [0.25, 0.5, 1.0]);
+    assert_eq!(
+        report.curve[2].examples,
+        open.manifest().examples.iter().filter(|e| e.split == kindling_spec::Split::Train).count()
+    );
+    assert_eq!((report.advice.len(), report.classes.len()), (3, 2));
+    let gain = |a: &kindling_engine::Advice| a.gain.map_or(f64::MIN, |g| g.mean);
+    assert!(report.advice.is_sorted_by(|a, b| gain(a) >= gain(b)), "{:?}", report.advice);
+    let doubled = report.doubled.expect("three shares make a curve");
+    assert!((0.0..=1.0).contains(&doubled.low) && doubled.low <= doubled.mean && doubled.mean <= doubled.high);
+
     let epochs = async || {
         let trials = service.store().meta.all_trials(&task).await.expect("are there");
         trials.iter().map(|t| t.epochs).sum::<u32>()

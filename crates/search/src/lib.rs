@@ -5,6 +5,7 @@
 //! seed and the seconds it is told are left, so a study can be replayed and run against a simulator.
 
 mod pareto;
+mod power_law;
 pub mod pruners;
 pub mod recorded;
 pub mod samplers;
@@ -12,6 +13,7 @@ pub mod simulate;
 mod study;
 
 pub use pareto::pareto_front;
+pub use power_law::{Forecast, Measured, PowerLaw, binomial_variance};
 pub use pruners::{PRUNERS, Promotion, Pruner};
 pub use samplers::{SAMPLERS, Sampler};
 pub use study::{Decision, Moment, Study};

@@ -67,7 +67,8 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::TaskState => (
             S::CONFLICT,
             "The task's state does not allow this",
-            "Only a task that is queued or running can be cancelled, and only one that is over can be resumed.",
+            "Only a task that is queued or running can be cancelled, only one that is over can be resumed, and advice \
+             is given on one that has a model.",
         ),
         ErrorCode::ModelNotFound => (
             S::NOT_FOUND,
@@ -81,6 +82,17 @@ pub fn about(code: ErrorCode) -> About {
             S::NOT_FOUND,
             "There is no such example",
             "Examples are numbered from 0. GET /v1/datasets/{id}/examples lists them.",
+        ),
+        ErrorCode::AnalysisNotFound => (
+            S::NOT_FOUND,
+            "Nobody has asked for this yet",
+            "What is looked for here takes training and is only done when asked for: POST to the same address asks \
+             for it, GET then tells how far it is and what was found.",
+        ),
+        ErrorCode::AnalysisBusy => (
+            S::CONFLICT,
+            "This is under way",
+            "The same was asked for before and has not ended. GET the same address tells how far it is.",
         ),
         ErrorCode::NotFound => {
             (S::NOT_FOUND, "Nothing is here", "No page or endpoint has this address; /openapi.json lists them.")

@@ -9,6 +9,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use kindling_spec::{ErrorCode as E, TaskSpec};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::api::advice::{AdviceOptionsView, TaskAdvice};
+use crate::api::doubts::{Analysis, DoubtOptionsView, Doubts, Relabel};
 use crate::app::App;
 use crate::middleware::{RouteName, around, panicked};
 use crate::openapi::{self, Op, op};
@@ -50,7 +52,7 @@ verbs!(get: GET, post: POST, put: PUT, delete: DELETE);
 
 /// Every route there is. GET answers HEAD too.
 pub(crate) fn table() -> Vec<Route> {
-    [datasets(), tasks(), models(), service(), page_routes()].into_iter().flatten().collect()
+    [datasets(), doubts(), tasks(), models(), service(), page_routes()].into_iter().flatten().collect()
 }
 
 fn datasets() -> Vec<Route> {
@@ -137,6 +139,53 @@ fn datasets() -> Vec<Route> {
     ]
 }
 
+fn doubts() -> Vec<Route> {
+    use api::doubts as d;
+    let o = |id, summary| op("datasets", id, summary);
+    vec![
+        post(
+            "/v1/datasets/{id}/doubts",
+            d::start,
+            o("searchDoubts", "Looks for labels that are probably wrong, in the background.")
+                .about(
+                    "Small networks are trained, each on a part of the examples, and asked about the rest; their \
+                     answers are held against the labels (confident learning).",
+                )
+                .takes::<DoubtOptionsView>()
+                .once()
+                .gives::<Analysis>(202, "Asked for; Location says where it will be found.")
+                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady, E::AnalysisBusy]),
+        ),
+        get(
+            "/v1/datasets/{id}/doubts",
+            d::list,
+            o("listDoubts", "How the newest search stands, and the labels that are probably wrong.")
+                .paged()
+                .gives::<Doubts>(200, "The search and a page of doubtful labels, the most doubtful first.")
+                .problems(&[E::DatasetNotFound, E::AnalysisNotFound]),
+        ),
+        post(
+            "/v1/datasets/{id}/relabel",
+            d::relabel,
+            o("relabelDataset", "Makes a new version with some labels changed and some examples left out.")
+                .about(
+                    "The data set stays as it is. In the new version every other example is what it was and on the \
+                     same side of the split; `summary.parent` names the old one.",
+                )
+                .takes::<Relabel>()
+                .once()
+                .gives::<Dataset>(201, "Made and ready; Location says where.")
+                .problems(&[
+                    E::InvalidRequest,
+                    E::DatasetNotFound,
+                    E::DatasetNotReady,
+                    E::ExampleNotFound,
+                    E::TooFewExamples,
+                ]),
+        ),
+    ]
+}
+
 fn tasks() -> Vec<Route> {
     use api::tasks as t;
     let o = |id, summary| op("tasks", id, summary);
@@ -190,6 +239,26 @@ fn tasks() -> Vec<Route> {
                 .paged()
                 .lists::<LeaderboardItem>("A page of models.")
                 .problems(&[E::TaskNotFound]),
+        ),
+        post(
+            "/v1/tasks/{id}/advice",
+            api::advice::start,
+            o("seekAdvice", "Measures what would make the models better, in the background.")
+                .about(
+                    "The study's best network is trained on parts of the examples and its error is followed to twice \
+                     as many; size and time are read off the study's own trials.",
+                )
+                .takes::<AdviceOptionsView>()
+                .once()
+                .gives::<Analysis>(202, "Asked for; Location says where it will be found.")
+                .problems(&[E::InvalidRequest, E::TaskNotFound, E::TaskState, E::AnalysisBusy]),
+        ),
+        get(
+            "/v1/tasks/{id}/advice",
+            api::advice::get,
+            o("getAdvice", "What would help most: more examples, a larger limit, or more time.")
+                .gives::<TaskAdvice>(200, "How the newest measurement stands, and what it found.")
+                .problems(&[E::TaskNotFound, E::AnalysisNotFound]),
         ),
         get(
             "/v1/tasks/{id}/events",
@@ -312,6 +381,14 @@ fn page_routes() -> Vec<Route> {
                 .query("after", "The last picture of the page before.")
                 .query("limit", "Pictures on the page.")
                 .problems(&[E::DatasetNotFound]),
+        ),
+        get(
+            "/datasets/{id}/doubts",
+            pages::doubts,
+            o("showDoubts", "The labels that are probably wrong, with their pictures.")
+                .query("after", "The last of the page before.")
+                .query("limit", "Labels on the page.")
+                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady]),
         ),
         get(
             "/tasks/{id}",

@@ -367,9 +367,9 @@ pub(crate) struct Answer {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClassProbability {
     /// The class.
-    label: String,
+    pub(crate) label: String,
     /// Its probability, 0 to 1.
-    probability: f32,
+    pub(crate) probability: f32,
 }
 
 impl Answer {

@@ -1,6 +1,6 @@
 //! Schemas of the vocabulary's words.
 
-use kindling_spec::{DatasetState, ErrorCode, Split, TaskKind, TaskState, TrialState};
+use kindling_spec::{AnalysisState, DatasetState, ErrorCode, Split, TaskKind, TaskState, TrialState};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 fn one_of<'a>(words: impl Iterator<Item = &'a str>) -> Object {
@@ -16,6 +16,7 @@ macro_rules! schemas {
 }
 
 schemas!(
+    analysis_state: AnalysisState,
     dataset_state: DatasetState,
     error_code: ErrorCode,
     split: Split,

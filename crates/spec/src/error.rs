@@ -29,6 +29,10 @@ words!(
         FileNotFound = "file_not_found",
         /// The data set has no example of this number.
         ExampleNotFound = "example_not_found",
+        /// No analysis of this kind was asked for.
+        AnalysisNotFound = "analysis_not_found",
+        /// One of this kind is under way.
+        AnalysisBusy = "analysis_busy",
         /// Nothing is at this address.
         NotFound = "not_found",
         /// The address exists but not for this method.

@@ -88,6 +88,11 @@ id!(
     ModelId, "model"
 );
 
+id!(
+    /// Names a look at a data set or a task that trains networks of its own: doubts or advice.
+    AnalysisId, "analysis"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

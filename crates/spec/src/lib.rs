@@ -13,8 +13,8 @@ mod validate;
 
 pub use error::ErrorCode;
 pub use genome::{Domain, FamilySpace, Genome, Param, SearchSpace, Value};
-pub use ids::{DatasetId, IdError, ModelId, TaskId, TrialId};
+pub use ids::{AnalysisId, DatasetId, IdError, ModelId, TaskId, TrialId};
 pub use metric::{Direction, Metric, Objective};
-pub use state::{DatasetState, Split, TaskState, TrialState};
+pub use state::{AnalysisKind, AnalysisState, DatasetState, Split, TaskState, TrialState};
 pub use task::{Budget, Classes, Constraints, ExportFormat, TaskKind, TaskSpec};
 pub use validate::{SpecError, Violation};

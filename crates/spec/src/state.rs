@@ -99,3 +99,34 @@ words!(
         Test = "test",
     }
 );
+
+words!(
+    /// What an analysis finds out.
+    AnalysisKind {
+        /// Which of a data set's labels are probably wrong.
+        Doubts = "doubts",
+        /// What would make a task's models better: examples, size or time.
+        Advice = "advice",
+    }
+);
+
+words!(
+    /// An analysis' life.
+    AnalysisState {
+        /// Asked for, not begun or to be begun again.
+        Waiting = "waiting",
+        /// A process works on it.
+        Running = "running",
+        /// What it found is here.
+        Complete = "complete",
+        /// It found nothing; the reason is beside it.
+        Failed = "failed",
+    }
+);
+
+impl AnalysisState {
+    /// What it found, or that it failed, stands.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Complete | Self::Failed)
+    }
+}

@@ -14,6 +14,8 @@ pub enum Noun {
     Trial,
     /// A model.
     Model,
+    /// An analysis.
+    Analysis,
     /// A file.
     File,
 }
@@ -25,6 +27,7 @@ impl std::fmt::Display for Noun {
             Self::Task => "task",
             Self::Trial => "trial",
             Self::Model => "model",
+            Self::Analysis => "analysis",
             Self::File => "file",
         })
     }
@@ -131,6 +134,7 @@ impl StoreError {
             Self::NotFound { what: Noun::Task, .. } => ErrorCode::TaskNotFound,
             Self::NotFound { what: Noun::Model, .. } => ErrorCode::ModelNotFound,
             Self::NotFound { what: Noun::File, .. } | Self::InvalidKey { .. } => ErrorCode::FileNotFound,
+            Self::NotFound { what: Noun::Analysis, .. } => ErrorCode::AnalysisNotFound,
             Self::NotFound { what: Noun::Trial, .. } => ErrorCode::NotFound,
             Self::DatasetNotReady { .. } => ErrorCode::DatasetNotReady,
             Self::Exists { .. }

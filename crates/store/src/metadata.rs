@@ -1,13 +1,16 @@
 //! The records' trait.
 
 use async_trait::async_trait;
-use kindling_spec::{Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId, TrialState};
+use kindling_spec::{
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId,
+    TrialState,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 use crate::{
-    Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, ModelRecord, Reaped, Remembered, RungResult,
-    SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, ModelRecord, Reaped,
+    Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
 };
 
 /// Keeps data sets, tasks, trials, models, events and workers.
@@ -154,6 +157,25 @@ pub trait Metadata: Send + Sync {
     async fn model(&self, id: &ModelId) -> Result<ModelRecord, StoreError>;
     /// A task's models, oldest first.
     async fn models(&self, task: &TaskId) -> Result<Vec<ModelRecord>, StoreError>;
+
+    /// Adds an analysis as given; `false` if one of its kind and subject is waiting or running.
+    async fn create_analysis(&self, record: &AnalysisRecord) -> Result<bool, StoreError>;
+    /// One analysis.
+    async fn analysis(&self, id: &AnalysisId) -> Result<AnalysisRecord, StoreError>;
+    /// The newest analysis of a kind and subject.
+    async fn latest_analysis(&self, kind: AnalysisKind, subject: &str) -> Result<Option<AnalysisRecord>, StoreError>;
+    /// The analyses waiting or running, oldest first.
+    async fn open_analyses(&self) -> Result<Vec<AnalysisRecord>, StoreError>;
+    /// Sets what the update says if the state is one of `from`.
+    async fn update_analysis(
+        &self,
+        id: &AnalysisId,
+        from: &[AnalysisState],
+        update: &AnalysisUpdate,
+        now: i64,
+    ) -> Result<bool, StoreError>;
+    /// Removes every analysis of a subject; returns their ids, whose files may be deleted now.
+    async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>, StoreError>;
 
     /// Adds an event; returns its id.
     async fn append_event(&self, task: &TaskId, kind: &str, data: &Value, now: i64) -> Result<i64, StoreError>;

@@ -1,8 +1,8 @@
 //! What the store keeps. Times are Unix milliseconds.
 
 use kindling_spec::{
-    Budget, DatasetId, DatasetState, ErrorCode, Genome, ModelId, TaskId, TaskKind, TaskSpec, TaskState, TrialId,
-    TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ErrorCode, Genome, ModelId, TaskId,
+    TaskKind, TaskSpec, TaskState, TrialId, TrialState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -301,4 +301,46 @@ pub struct SavedResponse {
     pub headers: Value,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// A look at a data set or a task that trains networks of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisRecord {
+    /// Its id.
+    pub id: AnalysisId,
+    /// What it finds out.
+    pub kind: AnalysisKind,
+    /// The id of the data set or task it looks at.
+    pub subject: String,
+    /// How it was asked for.
+    pub options: Value,
+    /// Where it stands.
+    pub state: AnalysisState,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Share of the work done, 0 to 1.
+    pub progress: f64,
+    /// How many processes died over it.
+    pub deaths: u32,
+    /// What it found in a few figures; all of it is in a file.
+    pub summary: Option<Value>,
+    /// When it was asked for.
+    pub created_at: i64,
+    /// When it last changed.
+    pub updated_at: i64,
+}
+
+/// What [`crate::Metadata::update_analysis`] sets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalysisUpdate {
+    /// The new state.
+    pub state: AnalysisState,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Share of the work done, 0 to 1.
+    pub progress: f64,
+    /// How many processes died over it.
+    pub deaths: u32,
+    /// What it found in a few figures.
+    pub summary: Option<Value>,
 }

@@ -5,6 +5,7 @@
 
 mod batches;
 mod checkpoint;
+mod crossfit;
 mod device;
 mod error;
 mod hyperparameters;
@@ -18,6 +19,7 @@ mod trainer;
 
 pub use batches::HostBatch;
 pub use checkpoint::Checkpoint;
+pub use crossfit::{CrossFit, cross_fit, train_once};
 pub use device::{DeviceInfo, DeviceKind, OpenDevice, devices, open_device};
 pub use error::TrainError;
 pub use hyperparameters::{Hyperparameters, OptimizerKind, distillation, params};

@@ -7,6 +7,7 @@
 // In a test, an error is a failure with its place.
 #![allow(clippy::unwrap_used)]
 
+mod analyses;
 mod bad_inputs;
 mod browser;
 mod cancel;

@@ -38,7 +38,7 @@ impl Audit {
 }
 
 /// Ingests with a progress bar.
-fn read(source: &std::path::Path, out: &std::path::Path) -> Result<Manifest, Failure> {
+pub(crate) fn read(source: &std::path::Path, out: &std::path::Path) -> Result<Manifest, Failure> {
     let meter = Mutex::new(None::<(kindling_data::Stage, Meter)>);
     let progress = |p: kindling_data::Progress| {
         let mut slot = meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

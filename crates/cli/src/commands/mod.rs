@@ -1,9 +1,12 @@
 //! One file a subcommand.
 
+pub(crate) mod advise;
+pub(crate) mod analyse;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devices;
+pub(crate) mod doubts;
 pub(crate) mod openapi;
 pub(crate) mod predict;
 pub(crate) mod sample;

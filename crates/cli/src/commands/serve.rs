@@ -2,7 +2,7 @@
 
 use crate::failure::{Exit, Failure};
 use crate::{output, running};
-use kindling_engine::{Service, WorkerFleet, run_scheduler};
+use kindling_engine::{Analyst, Service, WorkerFleet, run_scheduler};
 use serde_json::json;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
@@ -62,6 +62,9 @@ impl Serve {
         let scheduler = tokio::spawn(run_scheduler(service.clone(), stop_scheduler.clone()));
         let (workers, threads) = running::workers(self.workers, &self.device);
         let fleet = WorkerFleet::new(service.clone(), running::program()?, &self.device, workers, threads);
+        let analyst = Analyst::new(service.clone(), running::program()?, &self.device);
+        // Without workers nothing is trained here, analyses neither.
+        let analyst = (workers > 0).then(|| tokio::spawn(analyst.run(stop_workers.clone())));
         let fleet = tokio::spawn(fleet.run(stop_workers));
 
         let url = format!("http://{address}");
@@ -74,6 +77,9 @@ impl Serve {
         let served = kindling_server::serve(listener, service, async move { told.cancelled().await }).await;
         stop.cancel();
         let _ = fleet.await;
+        if let Some(analyst) = analyst {
+            let _ = analyst.await;
+        }
         stop_scheduler.cancel();
         let _ = scheduler.await;
         served.map_err(|error| Failure::new(Exit::Failed, format!("the service failed: {error}")))

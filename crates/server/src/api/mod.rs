@@ -1,7 +1,9 @@
 //! The endpoints under `/v1` and the probes.
 
+pub(crate) mod advice;
 pub(crate) mod bundle;
 pub(crate) mod datasets;
+pub(crate) mod doubts;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod models;

@@ -300,3 +300,53 @@ function answerOf(value) {
   parts.push(list, element("p", { class: "small" }, `${value.width}×${value.height} pixels, ${value.milliseconds.toFixed(1)} ms`));
   return parts;
 }
+
+// ---- Asking for an analysis ------------------------------------------------------------------
+
+for (const button of $$("[data-post]")) {
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      await call("POST", button.dataset.post, {});
+      location.reload();
+    } catch (problem) {
+      $(button.dataset.status).replaceChildren(problemBox(problem));
+      button.disabled = false;
+    }
+  });
+}
+
+// ---- Doubtful labels -------------------------------------------------------------------------
+
+const relabel = $("#relabel");
+if (relabel) {
+  const button = $("button[type=submit]", relabel);
+  const changes = () => $$("[data-example]", relabel).flatMap((doubt) => {
+    const example = Number(doubt.dataset.example);
+    const wanted = $("input:checked", doubt)?.value;
+    if (wanted === "change") return [{ example, label: doubt.dataset.suggested }];
+    return wanted === "remove" ? [{ example, remove: true }] : [];
+  });
+  const tell = () => {
+    const made = changes();
+    const removed = made.filter((change) => change.remove).length;
+    button.disabled = !made.length;
+    $("#relabel-count").textContent = made.length
+      ? `${made.length - removed} to relabel, ${removed} to remove.` : "Nothing is changed yet.";
+    for (const doubt of $$("[data-example]", relabel)) doubt.dataset.wanted = $("input:checked", doubt)?.value;
+  };
+  relabel.addEventListener("change", tell);
+  // A browser that comes back to the page keeps what was chosen.
+  tell();
+  relabel.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      const made = await call("POST", `/v1/datasets/${relabel.dataset.dataset}/relabel`, { changes: changes() });
+      location.href = `/datasets/${made.id}`;
+    } catch (problem) {
+      $("#relabel-status").replaceChildren(problemBox(problem));
+      button.disabled = false;
+    }
+  });
+}

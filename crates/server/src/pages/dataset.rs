@@ -36,10 +36,19 @@ pub(crate) async fn show(
 }
 
 fn heading(record: &DatasetRecord) -> Markup {
+    let parent = record.summary.as_ref().and_then(|summary| summary.get("parent"));
+    let count =
+        |parent: &serde_json::Value, name: &str| parent.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     html! {
         section.heading {
             p.eyebrow { "Data set" }
             h1 { (record.name) " " (parts::state(record.state.as_str())) }
+            @if let Some(parent) = parent {
+                p.small {
+                    "A new version of " a href={ "/datasets/" (parent.get("dataset").and_then(serde_json::Value::as_str).unwrap_or_default()) } { "another data set" }
+                    ": " (plain::counted(count(parent, "relabelled"), "label")) " changed, " (plain::counted(count(parent, "removed"), "picture")) " removed."
+                }
+            }
         }
     }
 }
@@ -175,6 +184,7 @@ fn findings(id: &DatasetId, manifest: &Manifest) -> Markup {
             }
             (duplicates("exact copies; one of each was kept", &audit.exact_duplicates))
             (duplicates("pictures that look alike; they were kept together, so that none is learnt and tested at once", &audit.near_duplicates))
+            p.small { "A label may still be wrong: " a href={ "/datasets/" (id) "/doubts" } { "look for doubtful labels" } "." }
             @if audit.other_files > 0 { p.small { (plain::counted(audit.other_files as u64, "other file")) " left out." } }
         }
     }

@@ -1,7 +1,9 @@
 //! The pages: written on the server, brought to life by one small script, styled by one file.
 
+mod advice;
 mod chart;
 mod dataset;
+mod doubts;
 mod home;
 mod model;
 mod parts;
@@ -18,6 +20,7 @@ use crate::middleware::Final;
 use crate::{Problem, about};
 
 pub(crate) use dataset::show as dataset;
+pub(crate) use doubts::show as doubts;
 pub(crate) use home::show as home;
 pub(crate) use model::show as model;
 pub(crate) use task::{live as task_live, show as task};

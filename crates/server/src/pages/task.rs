@@ -8,7 +8,7 @@ use kindling_spec::{Classes, TaskState, TrialState};
 use kindling_store::TaskRecord;
 use maud::{Markup, html};
 
-use super::{chart, html_response, page, parts, plain};
+use super::{advice, chart, html_response, page, parts, plain};
 use crate::request::task_id;
 use crate::{Problem, app::App};
 
@@ -20,6 +20,7 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
     let dataset = app.service().dataset(&task.dataset).await?;
     let parts = Parts::read(&app, &task).await?;
     let over = task.state.is_over();
+    let asked = crate::api::advice::newest(&app, &task.id).await?;
     let body = html! {
         section.heading {
             p.eyebrow { "Task" }
@@ -36,6 +37,7 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
             (parts.leaderboard)
             (parts.mistakes)
         }
+        (advice::card(&task, asked.as_ref(), parts.model.is_some()))
     };
     Ok(page(StatusCode::OK, &task.spec.name, &body))
 }

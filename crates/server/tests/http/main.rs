@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod api;
 mod datasets;
+mod doubts;
 mod fixture;
 mod models;
 mod pages;

@@ -3,6 +3,7 @@
 //! A check panics where the store does not keep its contract. All may run one after another on the same
 //! store, empty or not: each makes its own records.
 
+mod analyses;
 mod files;
 mod leases;
 mod models;
@@ -53,7 +54,8 @@ pub async fn metadata(meta: &dyn Metadata) -> Result<(), StoreError> {
     leases::results(meta).await?;
     leases::deaths(meta).await?;
     leases::tasks_that_are_over(meta).await?;
-    models::once_for_each_rung(meta).await
+    models::once_for_each_rung(meta).await?;
+    analyses::one_at_a_time(meta).await
 }
 
 /// The checks of [`Files`].

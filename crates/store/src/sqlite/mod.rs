@@ -1,5 +1,6 @@
 //! [`Metadata`] in SQLite.
 
+mod analyses;
 mod datasets;
 mod events;
 mod idempotency;
@@ -10,7 +11,10 @@ mod trials;
 mod workers;
 
 use async_trait::async_trait;
-use kindling_spec::{Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId, TrialState};
+use kindling_spec::{
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId,
+    TrialState,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sqlx::{
@@ -21,8 +25,8 @@ use sqlx::{
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::{
-    Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, Metadata, ModelRecord, Reaped, Remembered, RungResult,
-    SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, Metadata, ModelRecord,
+    Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
 };
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -320,6 +324,31 @@ impl Metadata for SqliteMetadata {
     }
     async fn models(&self, task: &TaskId) -> Result<Vec<ModelRecord>> {
         models::of_task(self, task).await
+    }
+
+    async fn create_analysis(&self, record: &AnalysisRecord) -> Result<bool> {
+        analyses::create(self, record).await
+    }
+    async fn analysis(&self, id: &AnalysisId) -> Result<AnalysisRecord> {
+        analyses::get(self, id).await
+    }
+    async fn latest_analysis(&self, kind: AnalysisKind, subject: &str) -> Result<Option<AnalysisRecord>> {
+        analyses::latest(self, kind, subject).await
+    }
+    async fn open_analyses(&self) -> Result<Vec<AnalysisRecord>> {
+        analyses::open(self).await
+    }
+    async fn update_analysis(
+        &self,
+        id: &AnalysisId,
+        from: &[AnalysisState],
+        update: &AnalysisUpdate,
+        now: i64,
+    ) -> Result<bool> {
+        analyses::update(self, id, from, update, now).await
+    }
+    async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>> {
+        analyses::delete(self, subject).await
     }
 
     async fn append_event(&self, task: &TaskId, kind: &str, data: &Value, now: i64) -> Result<i64> {
