@@ -96,6 +96,7 @@ pub fn train_once(
         config,
         dataset,
         view,
+        teacher: None,
         objective: &objective,
         checkpoint: None,
         from_epoch: 0,

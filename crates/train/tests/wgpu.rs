@@ -5,7 +5,7 @@
 use burn::tensor::Tensor;
 use kindling_graph::{Graph, GraphBuilder, InputSpec, Source};
 use kindling_models::{initial_weights, random::Random};
-use kindling_train::{HostBatch, Hyperparameters, JoinedTrainer, OptimizerKind, Trainer, open_device};
+use kindling_train::{HostBatch, Hyperparameters, JoinedTrainer, Trainer, open_device};
 use std::time::Instant;
 
 const SIZE: usize = 4;
