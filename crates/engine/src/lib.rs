@@ -9,6 +9,7 @@ mod clock;
 mod datasets;
 mod error;
 mod fleet;
+mod fleets;
 mod models;
 mod release;
 mod scheduler;
@@ -19,7 +20,11 @@ mod worker;
 
 pub use error::EngineError;
 pub use fleet::{WorkerFleet, default_workers};
-pub use models::{LeaderboardEntry, Mistake, Pick, Prediction};
+pub use fleets::{
+    FleetComparison, FleetContent, FleetCost, FleetDifference, FleetFile, FleetReport, FleetSide, FleetStatus,
+    MemberStatus,
+};
+pub use models::{LeaderboardEntry, Mistake, Pick, Prediction, TestAnswers};
 pub use scheduler::{Scheduler, run_scheduler};
 pub use service::Service;
 pub use space::Plan;

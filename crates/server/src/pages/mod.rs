@@ -2,6 +2,7 @@
 
 mod chart;
 mod dataset;
+mod fleet;
 mod home;
 mod model;
 mod parts;
@@ -18,6 +19,7 @@ use crate::middleware::Final;
 use crate::{Problem, about};
 
 pub(crate) use dataset::show as dataset;
+pub(crate) use fleet::{live as fleet_live, show as fleet};
 pub(crate) use home::show as home;
 pub(crate) use model::show as model;
 pub(crate) use task::{live as task_live, show as task};

@@ -5,6 +5,7 @@
 mod api;
 mod datasets;
 mod fixture;
+mod fleets;
 mod models;
 mod pages;
 mod tasks;
