@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devices;
+pub(crate) mod fleet;
 pub(crate) mod openapi;
 pub(crate) mod predict;
 pub(crate) mod sample;
