@@ -212,7 +212,7 @@ fn downloads(fleet: &FleetRecord, report: &FleetReport) -> Markup {
             @if report.specialists.models == 0 {
                 p.empty { "The files will be here." }
             } @else {
-                a.button.download href={ "/v1/fleets/" (fleet.id) "/bundle.zip" } { "Download all specialists " span.weak { "zip" } }
+                p.actions { a.button.download href={ "/v1/fleets/" (fleet.id) "/bundle.zip" } { "Download all specialists " span.weak { "zip" } } }
                 p.small {
                     "With " code { "router.py" } ", which asks them all: " code { "python3 router.py picture.jpg" }
                     " prints each class with its probability. It needs onnxruntime, numpy and pillow."

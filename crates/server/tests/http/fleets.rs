@@ -116,7 +116,7 @@ async fn the_report_is_what_the_answers_say_and_the_bundle_holds_it() {
     let path = format!("/v1/fleets/{}", fleet["id"].as_str().unwrap());
     let members = tasks(&fleet);
     // The single model takes every third picture of a class for another; the specialist of fire is never wrong.
-    let hit = |n: usize| if n % 3 == 0 { 0.2 } else { 0.8 };
+    let hit = |n: usize| if n.is_multiple_of(3) { 0.2 } else { 0.8 };
     let single = |n: usize, class: &str| match class {
         "fire" => [hit(n), 0.1, 0.1],
         "smoke" => [0.5, 0.1, hit(n)],
@@ -139,7 +139,7 @@ async fn the_report_is_what_the_answers_say_and_the_bundle_holds_it() {
     );
     assert_eq!(fire["specialist"]["model"], json!(model));
     // Sorted by the score of fire: those at 0.8 are all fire; then 0.5 all smoke, 0.3 neither, 0.2 the missed ones.
-    let found = split.iter().enumerate().filter(|(n, (_, class))| class == "fire" && n % 3 != 0).count();
+    let found = split.iter().enumerate().filter(|(n, (_, class))| class == "fire" && !n.is_multiple_of(3)).count();
     let recall = found as f64 / positives as f64;
     let of = |v: &Value| v.as_f64().unwrap();
     let whole = positives as f64 / split.len() as f64;
