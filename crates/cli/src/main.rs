@@ -16,7 +16,7 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, openapi, predict, sample, schema, serve, train, worker,
+    advise, analyse, audit, bench, demo, devices, doubts, fleet, openapi, predict, sample, schema, serve, train, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
@@ -49,6 +49,8 @@ enum Command {
     Fetch(Fetch),
     /// Search and train without a service, and write the best model's files.
     Train(train::Train),
+    /// Grow a small model for each class without a service, and compare them with one for all.
+    Fleet(fleet::Fleet),
     /// Ask a model about images.
     Predict(predict::Predict),
     /// Say what is in a data set and what is wrong with it.
@@ -77,6 +79,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Sample(args) => args.run(),
         Command::Fetch(args) => args.run(),
         Command::Train(args) => args.run(),
+        Command::Fleet(args) => args.run(),
         Command::Predict(args) => args.run(),
         Command::Audit(args) => args.run(),
         Command::Doubts(args) => args.run(),

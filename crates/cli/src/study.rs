@@ -1,16 +1,17 @@
 //! A whole study without a service: data in, search, the best model's files out. `train` and `bench
-//! real` are made of this.
+//! real` are made of this, `fleet` of parts of it.
 
 use crate::failure::{Exit, Failure};
 use crate::meter::{Meter, Unit};
 use crate::{output, running};
 use kindling_data::Limits;
 use kindling_engine::{LeaderboardEntry, Progress, Service, WorkerFleet, run_scheduler};
-use kindling_spec::{TaskId, TaskSpec, TaskState};
+use kindling_spec::{TaskId, TaskKind, TaskSpec, TaskState};
 use kindling_store::{DatasetRecord, FileRecord, ModelRecord};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What to do.
@@ -46,33 +47,15 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Outcome, Failure> {
     let stop = running::signals()?;
     let service = Service::open(request.work, Limits::default()).await?;
 
-    let reading = Meter::new(&format!("{}: reading the data", request.label), 0, Unit::Items);
-    let source = request.data.canonicalize().map_err(|error| {
-        Failure::new(Exit::Refused, format!("the data cannot be read: {error}")).at(request.data.display().to_string())
-    })?;
-    let dataset = service.create_dataset("local", spec.kind).await?;
-    let sealed = tokio::select! {
-        sealed = service.seal_dataset(&dataset.id, &source) => sealed,
-        () = stop.cancelled() => return Err(Failure::interrupted()),
-    };
-    let dataset = sealed.map_err(|error| Failure::from(error).at(source.display().to_string()))?;
-    drop(reading);
-
+    let dataset = seal(&service, request.data, spec.kind, request.label, &stop).await?;
     let mut posted = request.spec.clone();
     posted["dataset"] = json!(dataset.id);
     let task = service.create_task(&posted).await?;
     let start = Instant::now();
-    let (stop_workers, stop_scheduler) = (stop.child_token(), CancellationToken::new());
-    let scheduler = tokio::spawn(run_scheduler(service.clone(), stop_scheduler.clone()));
-    let (workers, threads) = running::workers(request.workers, request.device);
-    let fleet = WorkerFleet::new(service.clone(), running::program()?, request.device, workers, threads);
-    let fleet = tokio::spawn(fleet.run(stop_workers.clone()));
+    let workers = Workers::start(&service, request.device, request.workers, &stop)?;
     let watched = watch(&service, &task.id, &spec, request.label, &stop, start).await;
     let seconds = start.elapsed().as_secs_f64();
-    stop_workers.cancel();
-    let _ = fleet.await;
-    stop_scheduler.cancel();
-    let _ = scheduler.await;
+    workers.end().await;
 
     let (progress, first_model) = watched?;
     let leaderboard = service.leaderboard(&task.id).await?;
@@ -87,6 +70,59 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Outcome, Failure> {
         files.push(service.model_file(&best.id, &file.name).await?);
     }
     Ok(Outcome { dataset, progress, leaderboard, best, files, seconds, first_model })
+}
+
+/// Reads a folder or archive of examples into a data set of the service.
+pub(crate) async fn seal(
+    service: &Service,
+    data: &Path,
+    kind: TaskKind,
+    label: &str,
+    stop: &CancellationToken,
+) -> Result<DatasetRecord, Failure> {
+    let _reading = Meter::new(&format!("{label}: reading the data"), 0, Unit::Items);
+    let source = data.canonicalize().map_err(|error| {
+        Failure::new(Exit::Refused, format!("the data cannot be read: {error}")).at(data.display().to_string())
+    })?;
+    let dataset = service.create_dataset("local", kind).await?;
+    let sealed = tokio::select! {
+        sealed = service.seal_dataset(&dataset.id, &source) => sealed,
+        () = stop.cancelled() => return Err(Failure::interrupted()),
+    };
+    sealed.map_err(|error| Failure::from(error).at(source.display().to_string()))
+}
+
+/// A scheduler and workers at work on a service's tasks.
+pub(crate) struct Workers {
+    stop_workers: CancellationToken,
+    stop_scheduler: CancellationToken,
+    fleet: JoinHandle<()>,
+    scheduler: JoinHandle<()>,
+}
+
+impl Workers {
+    /// The workers end when `stop` is cancelled.
+    pub(crate) fn start(
+        service: &Service,
+        device: &str,
+        asked: Option<usize>,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        let (workers, threads) = running::workers(asked, device);
+        let fleet = WorkerFleet::new(service.clone(), running::program()?, device, workers, threads);
+        let (stop_workers, stop_scheduler) = (stop.child_token(), CancellationToken::new());
+        let scheduler = tokio::spawn(run_scheduler(service.clone(), stop_scheduler.clone()));
+        let fleet = tokio::spawn(fleet.run(stop_workers.clone()));
+        Ok(Self { stop_workers, stop_scheduler, fleet, scheduler })
+    }
+
+    /// Lets each worker hand its trial back.
+    pub(crate) async fn end(self) {
+        self.stop_workers.cancel();
+        let _ = self.fleet.await;
+        self.stop_scheduler.cancel();
+        let _ = self.scheduler.await;
+    }
 }
 
 /// Shows progress until the task is over.

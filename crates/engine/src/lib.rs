@@ -13,6 +13,7 @@ mod datasets;
 mod doubts;
 mod error;
 mod fleet;
+mod fleets;
 mod models;
 mod relabel;
 mod release;
@@ -28,7 +29,11 @@ pub use curve::CurvePoint;
 pub use doubts::{DoubtEntry, DoubtOptions, DoubtReport, find_doubtful_labels};
 pub use error::EngineError;
 pub use fleet::{WorkerFleet, default_workers};
-pub use models::{LeaderboardEntry, Mistake, Pick, Prediction};
+pub use fleets::{
+    FleetComparison, FleetContent, FleetCost, FleetDifference, FleetFile, FleetReport, FleetSide, FleetStatus,
+    MemberStatus,
+};
+pub use models::{LeaderboardEntry, Mistake, Pick, Prediction, TestAnswers};
 pub use relabel::ChangeRequest;
 pub use scheduler::{Scheduler, run_scheduler};
 pub use service::Service;

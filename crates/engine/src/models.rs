@@ -14,7 +14,7 @@ use crate::error::blocking;
 use crate::{EngineError, Service};
 
 /// The file of a bundle that answers.
-const ONNX: &str = "model.onnx";
+pub(crate) const ONNX: &str = "model.onnx";
 
 /// One model of a study.
 #[derive(Debug, Clone, Serialize)]
@@ -132,6 +132,20 @@ pub(crate) fn mistakes_key(id: &ModelId) -> String {
     format!("mistakes/{id}.json")
 }
 
+/// The key of a model's answers on the test split.
+pub(crate) fn answers_key(id: &ModelId) -> String {
+    format!("answers/{id}.json")
+}
+
+/// What a model said of every test example when it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestAnswers {
+    /// The examples' numbers in the data set, in order.
+    pub examples: Vec<usize>,
+    /// `[examples, classes]`, row by row, in the order of the model's labels.
+    pub probabilities: Vec<f32>,
+}
+
 impl Service {
     /// A study's models, the best on the validation split first; of equals the smaller.
     ///
@@ -224,6 +238,15 @@ impl Service {
     pub async fn mistakes(&self, id: &ModelId) -> Result<Vec<Mistake>, EngineError> {
         self.model(id).await?;
         let bytes = self.store().files.get(&mistakes_key(id)).await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// What the model said of every test example when it was made, from the original files.
+    ///
+    /// # Errors
+    /// There is no model of this id, or it was made by a version that did not keep this.
+    pub async fn test_answers(&self, id: &ModelId) -> Result<TestAnswers, EngineError> {
+        let bytes = self.store().files.get(&answers_key(id)).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 }

@@ -15,7 +15,7 @@ use kindling_train::OpenDevice;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::{EngineError, Mistake, Plan, clock::now_ms};
+use crate::{EngineError, Mistake, Plan, clock::now_ms, models::TestAnswers};
 
 /// What a folder of unfinished export starts with.
 pub(crate) const EXPORT_PREFIX: &str = "export-";
@@ -48,6 +48,7 @@ pub(crate) struct Released {
     pub(crate) record: ModelRecord,
     pub(crate) folder: PathBuf,
     pub(crate) mistakes: Vec<Mistake>,
+    pub(crate) answers: TestAnswers,
 }
 
 impl Release<'_> {
@@ -129,7 +130,8 @@ impl Release<'_> {
             created_at: now_ms(),
         };
         let mistakes = mistakes(view, &probabilities);
-        Ok(Released { record, folder, mistakes })
+        let answers = TestAnswers { examples: view.test.iter().map(|(example, _)| *example).collect(), probabilities };
+        Ok(Released { record, folder, mistakes, answers })
     }
 
     /// The trained network's answers on the test split, from the original files and without rounding,

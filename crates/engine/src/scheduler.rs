@@ -65,7 +65,10 @@ impl Scheduler {
                 store.queue.push(&job).await?;
             }
         }
-        let tasks = store.meta.active_tasks().await?;
+        let mut tasks = store.meta.active_tasks().await?;
+        // Of a fleet one task runs after the other, so that to the rest it is one task.
+        let held = store.meta.held_tasks().await?;
+        tasks.retain(|task| !held.contains(&task.id));
         self.accounted.retain(|id, _| tasks.iter().any(|t| t.id == *id));
         if tasks.is_empty() {
             return Ok(pushed);

@@ -1,5 +1,6 @@
 //! Tasks: posted, watched, cancelled, resumed.
 
+use kindling_data::Dataset;
 use kindling_spec::{Budget, DatasetId, ErrorCode, SpecError, TaskId, TaskSpec, TaskState, TrialState};
 use kindling_store::TaskRecord;
 use serde::Serialize;
@@ -33,6 +34,11 @@ pub struct Progress {
     pub best: Option<LeaderboardEntry>,
 }
 
+/// The data set that a specification names.
+pub(crate) fn dataset_id(text: &str) -> Result<DatasetId, SpecError> {
+    text.parse().map_err(|e| SpecError::one("/dataset", format!("{e}; POST /v1/datasets makes one, GET lists them")))
+}
+
 impl Service {
     /// Posts a task; its study starts when a worker is free.
     ///
@@ -41,12 +47,22 @@ impl Service {
     /// network meets its limits.
     pub async fn create_task(&self, spec: &Value) -> Result<TaskRecord, EngineError> {
         let spec = TaskSpec::from_json(spec)?;
-        let dataset: DatasetId = spec
-            .dataset
-            .parse()
-            .map_err(|e| SpecError::one("/dataset", format!("{e}; POST /v1/datasets makes one, GET lists them")))?;
+        let dataset = dataset_id(&spec.dataset)?;
         let open = self.open_dataset(&dataset).await?;
         spec.check_classes(&open.manifest().classes)?;
+        let (record, plan) = self.plan_task(spec, dataset, open).await?;
+        self.store().meta.create_task(&record).await?;
+        self.plan_cache().put(&record.id, plan);
+        Ok(record)
+    }
+
+    /// A task as it is posted, its study planned, not yet recorded.
+    pub(crate) async fn plan_task(
+        &self,
+        spec: TaskSpec,
+        dataset: DatasetId,
+        open: Arc<Dataset>,
+    ) -> Result<(TaskRecord, Arc<Plan>), EngineError> {
         let planned = spec.clone();
         let plan = Arc::new(blocking(move || Plan::new(&planned, &open)).await?);
         let record = TaskRecord {
@@ -62,9 +78,7 @@ impl Service {
             ended_at: None,
             best_model: None,
         };
-        self.store().meta.create_task(&record).await?;
-        self.plan_cache().put(&record.id, plan);
-        Ok(record)
+        Ok((record, plan))
     }
 
     /// One task.

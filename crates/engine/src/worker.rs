@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::blocking;
-use crate::models::{bundle_key, mistakes_key};
+use crate::models::{answers_key, bundle_key, mistakes_key};
 use crate::release::{Release, Released, making_cost};
 use crate::scheduler::export_reserve;
 use crate::{EngineError, Plan, Service, clock::now_ms};
@@ -344,17 +344,19 @@ impl Worker {
     /// Files first, then the record that names them.
     async fn publish(&self, released: Released, signals: &Signals) -> Result<(), EngineError> {
         let store = self.service.store();
-        let Released { record, folder, mistakes } = released;
+        let Released { record, folder, mistakes, answers } = released;
         if signals.why() == Stop::Lost {
             return remove_folder(&folder);
         }
         let key = bundle_key(&record.id);
         store.files.move_dir(&key, &folder).await?;
         store.files.put_bytes(&mistakes_key(&record.id), serde_json::to_vec(&mistakes)?).await?;
+        store.files.put_bytes(&answers_key(&record.id), serde_json::to_vec(&answers)?).await?;
         if !store.meta.add_model(&record).await? {
             // Made already, before an earlier worker on this rung died.
             store.files.delete_prefix(&key).await?;
             store.files.delete(&mistakes_key(&record.id)).await?;
+            store.files.delete(&answers_key(&record.id)).await?;
             return Ok(());
         }
         loop {

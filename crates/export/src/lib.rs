@@ -10,6 +10,7 @@ mod bundle;
 mod card;
 mod card_markdown;
 mod error;
+mod fleet;
 pub mod formats;
 mod latency;
 mod machine;
@@ -24,6 +25,7 @@ pub use card::{
     MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, SplitSummary, Versions, hash_of_hashes, how_to_check,
 };
 pub use error::ExportError;
+pub use fleet::{FLEET_VERSION, FleetEntry, FleetManifest, ROUTER, folder_name};
 pub use latency::{LATENCY_METHOD, Latency, measure_latency};
 pub use machine::{EnergyMeter, cpu_name};
 pub use runtime::OnnxModel;

@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document, made from the routes' table.
 
-use kindling_spec::{ErrorCode, TaskSpec};
+use kindling_spec::{ErrorCode, FleetSpec, TaskSpec};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
@@ -262,14 +262,14 @@ pub fn document() -> Value {
     // put in as it is.
     let mut document = serde_json::to_value(api).unwrap_or(Value::Null);
     if let Some(Value::Object(known)) = document.pointer_mut("/components/schemas") {
-        add_task_spec(known);
+        add_spec(known, "TaskSpec", TaskSpec::json_schema());
+        add_spec(known, "FleetSpec", FleetSpec::json_schema());
     }
     document
 }
 
-/// Puts the specification's schema among the components, its definitions beside it.
-fn add_task_spec(components: &mut Map<String, Value>) {
-    let mut schema = TaskSpec::json_schema();
+/// Puts a specification's schema among the components, its definitions beside it.
+fn add_spec(components: &mut Map<String, Value>, name: &str, mut schema: Value) {
     redirect(&mut schema);
     if let Value::Object(members) = &mut schema {
         members.remove("$schema");
@@ -277,7 +277,7 @@ fn add_task_spec(components: &mut Map<String, Value>) {
             components.extend(definitions);
         }
     }
-    components.insert("TaskSpec".to_owned(), schema);
+    components.insert(name.to_owned(), schema);
 }
 
 /// `#/$defs/X` -> `#/components/schemas/X`, everywhere.

@@ -37,7 +37,7 @@ pub fn about(code: ErrorCode) -> About {
             S::UNPROCESSABLE_ENTITY,
             "The task specification breaks rules",
             "Each broken rule is listed under `violations` with a JSON pointer to the value and how to mend it. \
-             The schema is at /v1/schema/task-spec.json.",
+             The schema is at /v1/schema/task-spec.json, that of fleets at /v1/schema/fleet-spec.json.",
         ),
         ErrorCode::DatasetNotFound => (
             S::NOT_FOUND,
@@ -69,6 +69,15 @@ pub fn about(code: ErrorCode) -> About {
             "The task's state does not allow this",
             "Only a task that is queued or running can be cancelled, only one that is over can be resumed, and advice \
              is given on one that has a model.",
+        ),
+        ErrorCode::FleetNotFound => {
+            (S::NOT_FOUND, "There is no such fleet", "No fleet has this id. GET /v1/fleets lists those there are.")
+        }
+        ErrorCode::FleetState => (
+            S::CONFLICT,
+            "The fleet's state does not allow this",
+            "Only a fleet with tasks queued or running can be cancelled, and there is a bundle once the first \
+             specialist has a model.",
         ),
         ErrorCode::ModelNotFound => (
             S::NOT_FOUND,

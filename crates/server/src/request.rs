@@ -140,5 +140,6 @@ macro_rules! ids {
 ids! {
     dataset_id -> DatasetId, DatasetNotFound, "data set";
     task_id -> TaskId, TaskNotFound, "task";
+    fleet_id -> FleetId, FleetNotFound, "fleet";
     model_id -> ModelId, ModelNotFound, "model";
 }

@@ -6,7 +6,7 @@ use axum::http::{Method, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use kindling_spec::{ErrorCode as E, TaskSpec};
+use kindling_spec::{ErrorCode as E, FleetSpec, TaskSpec};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::advice::{AdviceOptionsView, TaskAdvice};
@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::middleware::{RouteName, around, panicked};
 use crate::openapi::{self, Op, op};
 use crate::views::{
-    Answer, Dataset, ExampleView, FileView, LeaderboardItem, MistakeView, MoreBudget, NewDataset, Task,
-    TaskWithProgress, Trial,
+    Answer, Dataset, ExampleView, FileView, Fleet, FleetReport, LeaderboardItem, MistakeView, MoreBudget, NewDataset,
+    Task, TaskWithProgress, Trial,
 };
 use crate::{Problem, api, metrics, pages};
 
@@ -52,7 +52,7 @@ verbs!(get: GET, post: POST, put: PUT, delete: DELETE);
 
 /// Every route there is. GET answers HEAD too.
 pub(crate) fn table() -> Vec<Route> {
-    [datasets(), doubts(), tasks(), models(), service(), page_routes()].into_iter().flatten().collect()
+    [datasets(), doubts(), tasks(), fleets(), models(), service(), page_routes()].into_iter().flatten().collect()
 }
 
 fn datasets() -> Vec<Route> {
@@ -276,16 +276,77 @@ fn tasks() -> Vec<Route> {
     ]
 }
 
+fn fleets() -> Vec<Route> {
+    use api::fleets as f;
+    let o = |id, summary| op("fleets", id, summary);
+    vec![
+        post(
+            "/v1/fleets",
+            f::create,
+            o("createFleet", "Posts a fleet: a small model for each class, beside one model for all.")
+                .about(
+                    "Each class's specialist and the single model have a task of their own, with a study as any task's. \
+                     They run one after another on the same decoded data, the single model's first, and share the \
+                     budget evenly.",
+                )
+                .takes_named("FleetSpec")
+                .once()
+                .gives::<Fleet>(201, "Posted; Location says where.")
+                .problems(&[E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::LimitsTooTight]),
+        ),
+        get(
+            "/v1/fleets",
+            f::list,
+            o("listFleets", "Fleets, newest first.").paged().lists::<Fleet>("A page of fleets."),
+        ),
+        get(
+            "/v1/fleets/{id}",
+            f::get,
+            o("getFleet", "State, tasks and their best models so far.")
+                .gives::<Fleet>(200, "The fleet.")
+                .problems(&[E::FleetNotFound]),
+        ),
+        post(
+            "/v1/fleets/{id}/cancel",
+            f::cancel,
+            o("cancelFleet", "Stops its studies; what was found is kept.")
+                .once()
+                .gives::<Fleet>(200, "Cancelled.")
+                .problems(&[E::FleetNotFound, E::FleetState]),
+        ),
+        get(
+            "/v1/fleets/{id}/report",
+            f::report,
+            o("getFleetReport", "Each specialist against the single model on its own class.")
+                .about(
+                    "Computed from the released models' answers on the same test examples: recall at the precision of \
+                     the objective, average precision, weight bytes, multiply-accumulates and latency, with 95% \
+                     intervals. What has no model yet is null.",
+                )
+                .gives::<FleetReport>(200, "The report as far as there are models.")
+                .problems(&[E::FleetNotFound]),
+        ),
+        get(
+            "/v1/fleets/{id}/bundle.zip",
+            f::bundle,
+            ranged(o("getFleetBundle", "All specialists' files, a router that runs them together, and the report."))
+                .problems(&[E::FleetNotFound, E::FleetState, E::RangeNotSatisfiable]),
+        ),
+    ]
+}
+
+/// What handing out a file in parts means.
+fn ranged(op: Op) -> Op {
+    op.header("Range", "A byte range.")
+        .header("If-None-Match", "Entity tags known.")
+        .gives_bytes(200, "application/octet-stream", "The file; ETag is a SHA-256.")
+        .gives_bytes(206, "application/octet-stream", "The part asked for.")
+        .gives_nothing(304, "Known.")
+}
+
 fn models() -> Vec<Route> {
     use api::models as m;
     let o = |id, summary| op("models", id, summary);
-    let ranged = |o: Op| {
-        o.header("Range", "A byte range.")
-            .header("If-None-Match", "Entity tags known.")
-            .gives_bytes(200, "application/octet-stream", "The file; ETag is a SHA-256.")
-            .gives_bytes(206, "application/octet-stream", "The part asked for.")
-            .gives_nothing(304, "Known.")
-    };
     vec![
         get(
             "/v1/models/{id}",
@@ -337,6 +398,15 @@ fn service() -> Vec<Route> {
             "/v1/schema/task-spec.json",
             || async { json_text(TaskSpec::json_schema().to_string(), "application/schema+json") },
             o("getTaskSpecSchema", "The task specification's JSON Schema.").gives_bytes(
+                200,
+                "application/schema+json",
+                "The schema.",
+            ),
+        ),
+        get(
+            "/v1/schema/fleet-spec.json",
+            || async { json_text(FleetSpec::json_schema().to_string(), "application/schema+json") },
+            o("getFleetSpecSchema", "The fleet specification's JSON Schema.").gives_bytes(
                 200,
                 "application/schema+json",
                 "The schema.",
@@ -399,6 +469,17 @@ fn page_routes() -> Vec<Route> {
             "/tasks/{id}/live",
             pages::task_live,
             o("showTaskLive", "The parts of a task's page that change.").problems(&[E::TaskNotFound]),
+        ),
+        get(
+            "/fleets/{id}",
+            pages::fleet,
+            o("showFleet", "A fleet as it goes, and its specialists against the single model.")
+                .problems(&[E::FleetNotFound]),
+        ),
+        get(
+            "/fleets/{id}/live",
+            pages::fleet_live,
+            o("showFleetLive", "The parts of a fleet's page that change.").problems(&[E::FleetNotFound]),
         ),
         get("/models/{id}", pages::model, o("showModel", "A model.").problems(&[E::ModelNotFound])),
         get("/problems/{code}", pages::explain, o("showProblem", "What an error means.").problems(&[E::NotFound])),

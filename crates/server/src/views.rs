@@ -2,9 +2,9 @@
 //! Times are Unix milliseconds.
 
 use kindling_data::Example;
-use kindling_engine::{LeaderboardEntry, Mistake, Prediction, Progress};
+use kindling_engine::{FleetStatus, LeaderboardEntry, MemberStatus, Mistake, Prediction, Progress};
 use kindling_spec::DatasetId;
-use kindling_store::{DatasetRecord, FileRecord, RungResult, TaskRecord, TrialRecord};
+use kindling_store::{DatasetRecord, FileRecord, FleetRecord, RungResult, TaskRecord, TrialRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -215,6 +215,95 @@ pub(crate) struct TaskWithProgress {
     /// The best model so far, as on the leaderboard.
     #[schema(value_type = Option<LeaderboardItem>)]
     pub(crate) best: Option<LeaderboardEntry>,
+}
+
+/// A fleet and how it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Fleet {
+    /// Its id.
+    id: String,
+    /// What was asked for.
+    #[schema(value_type = Object)]
+    spec: Value,
+    /// The data set its tasks learn from.
+    dataset: String,
+    /// Where it stands: that of its tasks, taken together.
+    #[schema(schema_with = words::task_state)]
+    state: &'static str,
+    /// Why it ended as it did.
+    reason: Option<String>,
+    /// Its tasks in the order they run.
+    tasks: Vec<FleetMember>,
+    /// When it was posted.
+    created_at: i64,
+}
+
+/// A task of a fleet.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FleetMember {
+    /// The class that it finds; null for the single model that tells all classes apart.
+    class: Option<String>,
+    /// The task.
+    task: String,
+    /// Where it stands.
+    #[schema(schema_with = words::task_state)]
+    state: &'static str,
+    /// As a task's `progress`.
+    #[schema(value_type = Object)]
+    progress: Progress,
+    /// The best model so far.
+    #[schema(value_type = Option<LeaderboardItem>)]
+    best: Option<LeaderboardEntry>,
+}
+
+impl Fleet {
+    pub(crate) fn new(record: FleetRecord, status: FleetStatus) -> Result<Self, serde_json::Error> {
+        let member = |MemberStatus { class, task, progress }| FleetMember {
+            class,
+            task: task.into(),
+            state: progress.state.as_str(),
+            best: progress.best.clone(),
+            progress,
+        };
+        Ok(Self {
+            id: record.id.into(),
+            spec: serde_json::to_value(record.spec)?,
+            dataset: record.dataset.into(),
+            state: status.state.as_str(),
+            reason: status.reason,
+            tasks: status.members.into_iter().map(member).collect(),
+            created_at: record.created_at,
+        })
+    }
+}
+
+/// The schema of a [`kindling_engine::FleetReport`].
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it stands for the engine's type in the OpenAPI document")]
+pub(crate) struct FleetReport {
+    /// The fleet.
+    fleet: String,
+    /// Every task is over.
+    complete: bool,
+    /// The precision at which recalls are compared.
+    precision: f64,
+    /// Test examples that the models were asked about.
+    test_examples: u64,
+    /// A comparison for each class with a specialist: `class`, `positives` (its test examples), `specialist` and
+    /// `single` (each null until there is a model, else `task`, `model`, `recall`, `recall_ci`, `threshold`,
+    /// `average_precision`, `average_precision_ci`, `weights_bytes`, `macs`, `ram_bytes`, `latency_ms`), and
+    /// `difference` (`recall`, `recall_ci`, `average_precision`, `average_precision_ci`), the specialist's figures
+    /// less the single model's.
+    #[schema(value_type = Vec<Object>)]
+    classes: Vec<Value>,
+    /// The specialists together: `models`, `weights_bytes`, `macs`, `latency_ms`.
+    #[schema(value_type = Object)]
+    specialists: Value,
+    /// The single model, the same.
+    #[schema(value_type = Option<Object>)]
+    single: Option<Value>,
+    /// How all this was measured.
+    method: String,
 }
 
 /// One candidate.

@@ -23,6 +23,10 @@ words!(
         TaskNotFound = "task_not_found",
         /// The task's state does not allow this.
         TaskState = "task_state",
+        /// No fleet has this id.
+        FleetNotFound = "fleet_not_found",
+        /// The fleet's state does not allow this.
+        FleetState = "fleet_state",
         /// No model has this id.
         ModelNotFound = "model_not_found",
         /// The model has no file of this name.

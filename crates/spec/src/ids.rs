@@ -80,6 +80,10 @@ id!(
     TaskId, "task"
 );
 id!(
+    /// Names a fleet of tasks.
+    FleetId, "fleet"
+);
+id!(
     /// Names one trial of a study.
     TrialId, "trial"
 );

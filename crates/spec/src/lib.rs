@@ -4,6 +4,7 @@
 //! Knows nothing of files, tensors, SQL or HTTP: plain data, parsed once and valid afterwards.
 
 mod error;
+mod fleet;
 mod genome;
 mod ids;
 mod metric;
@@ -12,8 +13,9 @@ mod task;
 mod validate;
 
 pub use error::ErrorCode;
+pub use fleet::{FleetObjective, FleetSpec, FleetTask};
 pub use genome::{Domain, FamilySpace, Genome, Param, SearchSpace, Value};
-pub use ids::{AnalysisId, DatasetId, IdError, ModelId, TaskId, TrialId};
+pub use ids::{AnalysisId, DatasetId, FleetId, IdError, ModelId, TaskId, TrialId};
 pub use metric::{Direction, Metric, Objective};
 pub use state::{AnalysisKind, AnalysisState, DatasetState, Split, TaskState, TrialState};
 pub use task::{Budget, Classes, Constraints, ExportFormat, TaskKind, TaskSpec};

@@ -117,11 +117,11 @@ pub struct TaskSpec {
     pub seed: u64,
 }
 
-fn local() -> String {
+pub(crate) fn local() -> String {
     TaskSpec::LOCAL_DATASET.to_owned()
 }
 
-fn all_exports() -> Vec<ExportFormat> {
+pub(crate) fn all_exports() -> Vec<ExportFormat> {
     ExportFormat::ALL.to_vec()
 }
 
@@ -156,12 +156,16 @@ impl TaskSpec {
 
     /// The published JSON Schema.
     pub fn json_schema() -> serde_json::Value {
-        let mut schema = schemars::schema_for!(Self).to_value();
-        for (pointer, keyword, bound) in validate::SCHEMA_BOUNDS {
-            if let Some(serde_json::Value::Object(node)) = schema.pointer_mut(pointer) {
-                node.insert((*keyword).to_owned(), serde_json::json!(bound));
-            }
-        }
-        schema
+        bounded(schemars::schema_for!(Self).to_value())
     }
+}
+
+/// A schema with the bounds that the types alone do not say.
+pub(crate) fn bounded(mut schema: serde_json::Value) -> serde_json::Value {
+    for (pointer, keyword, bound) in validate::SCHEMA_BOUNDS {
+        if let Some(serde_json::Value::Object(node)) = schema.pointer_mut(pointer) {
+            node.insert((*keyword).to_owned(), serde_json::json!(bound));
+        }
+    }
+    schema
 }

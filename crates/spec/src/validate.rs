@@ -63,7 +63,7 @@ const MAX_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
 
 /// Collects violations while walking.
 #[derive(Default)]
-struct Walk {
+pub(crate) struct Walk {
     found: Vec<Violation>,
 }
 
@@ -82,16 +82,16 @@ fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl Walk {
-    fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         self.found.push(Violation { pointer: pointer.into(), message: message.into() });
     }
 
-    fn object<'v>(&mut self, at: &str, value: &'v Value, known: &[&str]) -> Option<&'v Map<String, Value>> {
+    pub(crate) fn object<'v>(&mut self, at: &str, value: &'v Value, known: &[&str]) -> Option<&'v Map<String, Value>> {
         let Some(map) = value.as_object() else {
             self.add(at, format!("must be an object, not {}", type_name(value)));
             return None;
@@ -115,7 +115,7 @@ impl Walk {
         text
     }
 
-    fn word(&mut self, at: &str, value: &Value, known: &[&'static str]) -> bool {
+    pub(crate) fn word(&mut self, at: &str, value: &Value, known: &[&'static str]) -> bool {
         match self.text(at, value) {
             Some(word) if known.contains(&word) => true,
             Some(word) => {
@@ -133,7 +133,7 @@ impl Walk {
         }
     }
 
-    fn real(&mut self, at: &str, value: &Value, test: impl Fn(f64) -> bool, rule: &str) {
+    pub(crate) fn real(&mut self, at: &str, value: &Value, test: impl Fn(f64) -> bool, rule: &str) {
         if value.as_f64().is_none_or(|v| !test(v)) {
             self.add(at, format!("must be {rule}, not {}", short(value)));
         }
@@ -145,7 +145,7 @@ impl Walk {
         }
     }
 
-    fn names(&mut self, at: &str, value: &Value) -> Vec<String> {
+    pub(crate) fn names(&mut self, at: &str, value: &Value) -> Vec<String> {
         let Some(list) = value.as_array() else {
             self.add(at, format!("must be an array of class names, not {}", type_name(value)));
             return Vec::new();
@@ -241,7 +241,7 @@ impl Walk {
         }
     }
 
-    fn constraints(&mut self, at: &str, value: &Value) {
+    pub(crate) fn constraints(&mut self, at: &str, value: &Value) {
         let whole = ["max_weights_bytes", "max_ram_bytes", "max_macs"];
         let Some(map) = self.object(at, value, &["max_weights_bytes", "max_ram_bytes", "max_macs", "max_latency_ms"])
         else {
@@ -257,7 +257,7 @@ impl Walk {
         }
     }
 
-    fn budget(&mut self, at: &str, value: &Value) {
+    pub(crate) fn budget(&mut self, at: &str, value: &Value) {
         let Some(map) = self.object(at, value, &["seconds", "trials"]) else { return };
         let seconds = map.get("seconds").filter(|v| !v.is_null());
         let trials = map.get("trials").filter(|v| !v.is_null());
@@ -273,7 +273,7 @@ impl Walk {
         }
     }
 
-    fn exports(&mut self, at: &str, value: &Value) {
+    pub(crate) fn exports(&mut self, at: &str, value: &Value) {
         let Some(list) = value.as_array() else {
             self.add(at, format!("must be an array of formats, not {}", type_name(value)));
             return;
@@ -290,6 +290,49 @@ impl Walk {
             }
         }
     }
+
+    /// The members that every specification begins with: version, name, kind, data set.
+    pub(crate) fn heading(&mut self, map: &Map<String, Value>, noun: &str) {
+        match map.get("version") {
+            None => self.add("/version", format!("is missing; write {VERSION}")),
+            Some(v) if v.as_u64() != Some(VERSION.into()) => {
+                self.add("/version", format!("{} is not a version this service knows; write {VERSION}", short(v)))
+            }
+            Some(_) => {}
+        }
+        match map.get("name") {
+            None => self.add("/name", format!("is missing; give the {noun} a name, such as \"smoke or fire\"")),
+            Some(v) => {
+                if let Some(name) = self.text("/name", v)
+                    && (name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control))
+                {
+                    self.add("/name", "must have 1 to 200 characters, not only spaces and no control characters");
+                }
+            }
+        }
+        let kinds: Vec<_> = TaskKind::ALL.iter().map(|k| k.as_str()).collect();
+        match map.get("kind") {
+            None => self.add("/kind", format!("is missing; use one of {}", quoted(kinds))),
+            Some(v) => {
+                self.word("/kind", v, &kinds);
+            }
+        }
+        if let Some(v) = map.get("dataset") {
+            self.text("/dataset", v);
+        }
+    }
+
+    pub(crate) fn seed(&mut self, map: &Map<String, Value>) {
+        if let Some(v) = map.get("seed") {
+            // JSON numbers are doubles to most readers, so a larger seed would not survive them.
+            self.whole("/seed", v, 0, (1 << 53) - 1);
+        }
+    }
+}
+
+/// What was found.
+pub(crate) fn finish(walk: Walk) -> Result<(), SpecError> {
+    if walk.found.is_empty() { Ok(()) } else { Err(SpecError { violations: walk.found }) }
 }
 
 fn short(value: &Value) -> String {
@@ -321,33 +364,7 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         &["version", "name", "kind", "dataset", "classes", "objective", "constraints", "budget", "exports", "seed"];
     let mut walk = Walk::default();
     if let Some(map) = walk.object("", value, MEMBERS) {
-        match map.get("version") {
-            None => walk.add("/version", format!("is missing; write {VERSION}")),
-            Some(v) if v.as_u64() != Some(VERSION.into()) => {
-                walk.add("/version", format!("{} is not a version this service knows; write {VERSION}", short(v)))
-            }
-            Some(_) => {}
-        }
-        match map.get("name") {
-            None => walk.add("/name", "is missing; give the task a name, such as \"smoke or fire\""),
-            Some(v) => {
-                if let Some(name) = walk.text("/name", v)
-                    && (name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control))
-                {
-                    walk.add("/name", "must have 1 to 200 characters, not only spaces and no control characters");
-                }
-            }
-        }
-        let kinds: Vec<_> = TaskKind::ALL.iter().map(|k| k.as_str()).collect();
-        match map.get("kind") {
-            None => walk.add("/kind", format!("is missing; use one of {}", quoted(kinds))),
-            Some(v) => {
-                walk.word("/kind", v, &kinds);
-            }
-        }
-        if let Some(v) = map.get("dataset") {
-            walk.text("/dataset", v);
-        }
+        walk.heading(map, "task");
         if let Some(v) = map.get("classes").filter(|v| !v.is_null()) {
             walk.classes("/classes", v);
         }
@@ -364,12 +381,9 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         if let Some(v) = map.get("exports") {
             walk.exports("/exports", v);
         }
-        if let Some(v) = map.get("seed") {
-            // JSON numbers are doubles to most readers, so a larger seed would not survive them.
-            walk.whole("/seed", v, 0, (1 << 53) - 1);
-        }
+        walk.seed(map);
     }
-    if walk.found.is_empty() { Ok(()) } else { Err(SpecError { violations: walk.found }) }
+    finish(walk)
 }
 
 pub(crate) fn check_classes(spec: &TaskSpec, classes: &[String]) -> Result<(), SpecError> {
@@ -398,5 +412,5 @@ pub(crate) fn check_classes(spec: &TaskSpec, classes: &[String]) -> Result<(), S
             walk.add("/objective/class", format!("`{class}` is not a class of this task; it has {known}"));
         }
     }
-    if walk.found.is_empty() { Ok(()) } else { Err(SpecError { violations: walk.found }) }
+    finish(walk)
 }

@@ -10,6 +10,8 @@ pub enum Noun {
     Dataset,
     /// A task.
     Task,
+    /// A fleet.
+    Fleet,
     /// A trial.
     Trial,
     /// A model.
@@ -25,6 +27,7 @@ impl std::fmt::Display for Noun {
         f.write_str(match self {
             Self::Dataset => "data set",
             Self::Task => "task",
+            Self::Fleet => "fleet",
             Self::Trial => "trial",
             Self::Model => "model",
             Self::Analysis => "analysis",
@@ -132,6 +135,7 @@ impl StoreError {
         match self {
             Self::NotFound { what: Noun::Dataset, .. } => ErrorCode::DatasetNotFound,
             Self::NotFound { what: Noun::Task, .. } => ErrorCode::TaskNotFound,
+            Self::NotFound { what: Noun::Fleet, .. } => ErrorCode::FleetNotFound,
             Self::NotFound { what: Noun::Model, .. } => ErrorCode::ModelNotFound,
             Self::NotFound { what: Noun::File, .. } | Self::InvalidKey { .. } => ErrorCode::FileNotFound,
             Self::NotFound { what: Noun::Analysis, .. } => ErrorCode::AnalysisNotFound,

@@ -18,7 +18,8 @@ pub use files::{FileInfo, FileStream, Files};
 pub use metadata::Metadata;
 pub use queue::{Delivery, Job, Queue, Receipt};
 pub use records::{
-    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, ModelRecord,
-    Problem, Reaped, Remembered, RungResult, SavedResponse, TaskRecord, TrialRecord, WorkerRecord, event_kind,
+    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetMember,
+    FleetRecord, ModelRecord, Problem, Reaped, Remembered, RungResult, SavedResponse, TaskRecord, TrialRecord,
+    WorkerRecord, event_kind,
 };
 pub use store::Store;

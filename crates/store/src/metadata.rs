@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use kindling_spec::{
-    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId,
-    TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, FleetId, ModelId, TaskId, TaskState,
+    TrialId, TrialState,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, ModelRecord, Reaped,
-    Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FleetRecord, Job, ModelRecord,
+    Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
 };
 
 /// Keeps data sets, tasks, trials, models, events and workers.
@@ -27,7 +27,7 @@ use crate::{
 /// - A change of a task, trial, rung or model writes its event ([`crate::event_kind`]) in the same
 ///   transaction. Events are seen in the order of their ids: none appears later with an id below one
 ///   already seen.
-/// - Lists come in pages: data sets and tasks newest first, `after` being the last id of the page before
+/// - Lists come in pages: data sets, tasks and fleets newest first, `after` being the last id of the page before
 ///   (it need not exist any more); trials by number, events by id, both ascending.
 #[async_trait]
 pub trait Metadata: Send + Sync {
@@ -82,6 +82,15 @@ pub trait Metadata: Send + Sync {
         best: &ModelId,
         now: i64,
     ) -> Result<bool, StoreError>;
+
+    /// Adds a fleet and its tasks, one for each member and in their order, if the data set is there and ready.
+    async fn create_fleet(&self, record: &FleetRecord, tasks: &[TaskRecord]) -> Result<(), StoreError>;
+    /// One fleet.
+    async fn fleet(&self, id: &FleetId) -> Result<FleetRecord, StoreError>;
+    /// A page of fleets, newest first.
+    async fn fleets(&self, after: Option<&FleetId>, limit: u32) -> Result<Vec<FleetRecord>, StoreError>;
+    /// The queued tasks that wait for an earlier one of their fleet to be over.
+    async fn held_tasks(&self) -> Result<BTreeSet<TaskId>, StoreError>;
 
     /// Adds a trial as given, without results. [`StoreError::Exists`] when the task has one of this number.
     async fn create_trial(&self, record: &TrialRecord) -> Result<(), StoreError>;

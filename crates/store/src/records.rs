@@ -1,8 +1,8 @@
 //! What the store keeps. Times are Unix milliseconds.
 
 use kindling_spec::{
-    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ErrorCode, Genome, ModelId, TaskId,
-    TaskKind, TaskSpec, TaskState, TrialId, TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ErrorCode, FleetId, FleetSpec, Genome,
+    ModelId, TaskId, TaskKind, TaskSpec, TaskState, TrialId, TrialState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -97,6 +97,30 @@ pub struct TaskRecord {
     pub ended_at: Option<i64>,
     /// The best model so far.
     pub best_model: Option<ModelId>,
+}
+
+/// A fleet: tasks on one data set that run one after another. Where it stands is where they do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FleetRecord {
+    /// Its id.
+    pub id: FleetId,
+    /// What was asked for.
+    pub spec: FleetSpec,
+    /// The data set its tasks learn from.
+    pub dataset: DatasetId,
+    /// Its tasks in the order they run.
+    pub members: Vec<FleetMember>,
+    /// When it was posted.
+    pub created_at: i64,
+}
+
+/// A task of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetMember {
+    /// The task.
+    pub task: TaskId,
+    /// The class that it finds; none for the single model that tells all classes apart.
+    pub class: Option<String>,
 }
 
 /// One candidate.

@@ -14,5 +14,6 @@ mod cancel;
 mod command_line;
 mod crash;
 mod families;
+mod fleet;
 mod flow;
 mod harness;

@@ -7,6 +7,7 @@ pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doubts;
+pub(crate) mod fleet;
 pub(crate) mod openapi;
 pub(crate) mod predict;
 pub(crate) mod sample;

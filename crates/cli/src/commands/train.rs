@@ -96,8 +96,8 @@ impl Train {
     }
 }
 
-/// Reads a specification, filling in what there is to fill in without a service.
-fn read_spec(path: &Path) -> Result<Value, Failure> {
+/// Reads a JSON file; `-` is standard input.
+pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).map(|_| ())
@@ -106,8 +106,14 @@ fn read_spec(path: &Path) -> Result<Value, Failure> {
     };
     let at = path.display().to_string();
     read.map_err(|e| Failure::new(Exit::Refused, format!("the specification cannot be read: {e}")).at(at.clone()))?;
-    let mut spec: Value = serde_json::from_str(&text)
-        .map_err(|e| Failure::new(Exit::Refused, format!("the specification is not JSON: {e}")).at(at.clone()))?;
+    serde_json::from_str(&text)
+        .map_err(|e| Failure::new(Exit::Refused, format!("the specification is not JSON: {e}")).at(at))
+}
+
+/// Reads a specification, filling in what there is to fill in without a service.
+fn read_spec(path: &Path) -> Result<Value, Failure> {
+    let at = path.display().to_string();
+    let mut spec = read_json(path)?;
     if let Value::Object(map) = &mut spec {
         map.entry("dataset").or_insert_with(|| json!(TaskSpec::LOCAL_DATASET));
     }

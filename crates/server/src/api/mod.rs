@@ -5,6 +5,7 @@ pub(crate) mod bundle;
 pub(crate) mod datasets;
 pub(crate) mod doubts;
 pub(crate) mod events;
+pub(crate) mod fleets;
 pub(crate) mod health;
 pub(crate) mod models;
 pub(crate) mod tasks;

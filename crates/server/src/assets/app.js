@@ -254,6 +254,42 @@ if (task) {
   });
 }
 
+// ---- Following a fleet -----------------------------------------------------------------------
+
+const fleet = $("#fleet");
+if (fleet) {
+  const id = fleet.dataset.fleet;
+  let over = fleet.dataset.over === "true";
+  const look = async () => {
+    try {
+      const response = await fetch(`/fleets/${id}/live`, { headers: { accept: "text/html" } });
+      if (response.ok) {
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+        for (const part of $$("[data-live]", fresh)) {
+          const old = document.getElementById(part.id);
+          if (old && old.outerHTML !== part.outerHTML && !old.contains(document.activeElement)) old.replaceWith(document.adoptNode(part));
+        }
+        over = $("#progress").dataset.over === "true";
+      }
+    } catch { /* the next look says more */ }
+    if (!over) setTimeout(look, 2000);
+  };
+  if (!over) setTimeout(look, 2000);
+  fleet.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-cancel]");
+    if (!button) return;
+    button.disabled = true;
+    try {
+      await call("POST", `/v1/fleets/${id}/cancel`, {});
+      button.blur();
+      look();
+    } catch (problem) {
+      $("#action-status").replaceChildren(problemBox(problem));
+      button.disabled = false;
+    }
+  });
+}
+
 // ---- Trying a model --------------------------------------------------------------------------
 
 const file = $("#file");

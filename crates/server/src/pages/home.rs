@@ -3,7 +3,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use kindling_store::{DatasetRecord, TaskRecord};
+use kindling_engine::FleetStatus;
+use kindling_store::{DatasetRecord, FleetRecord, TaskRecord};
 use maud::{Markup, html};
 
 use super::{page, parts, plain};
@@ -19,6 +20,11 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
     for task in tasks {
         let best = app.service().progress(&task.id).await?.best;
         rows.push((task, best));
+    }
+    let mut fleets = Vec::new();
+    for fleet in app.meta().fleets(None, SHOWN).await? {
+        let status = app.service().fleet_status(&fleet).await?;
+        fleets.push((fleet, status));
     }
     let body = html! {
         section.hero {
@@ -36,6 +42,12 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
                     p.empty { "None yet. Upload pictures above, then say what you want told apart." }
                 } @else {
                     ul.rows { @for (task, best) in &rows { (task_row(task, best.as_ref())) } }
+                }
+            }
+            @if !fleets.is_empty() {
+                section.card aria-labelledby="fleets-title" {
+                    h2 #fleets-title { "Fleets" }
+                    ul.rows { @for (fleet, status) in &fleets { (fleet_row(fleet, status)) } }
                 }
             }
             section.card aria-labelledby="datasets-title" {
@@ -74,6 +86,20 @@ fn task_row(task: &TaskRecord, best: Option<&kindling_engine::LeaderboardEntry>)
                     span.figure { strong { (plain::percent(best.test_value)) } span.small { (plain::bytes(best.weights_bytes)) } }
                 }
                 (parts::state(task.state.as_str()))
+            }
+        }
+    }
+}
+
+fn fleet_row(fleet: &FleetRecord, status: &FleetStatus) -> Markup {
+    let specialists = || status.members.iter().filter(|m| m.class.is_some());
+    let done = specialists().filter(|m| m.progress.best.is_some()).count();
+    html! {
+        li {
+            a.row href={ "/fleets/" (fleet.id) } {
+                span.grow { strong { (fleet.spec.name) } span.small { (plain::when(fleet.created_at)) } }
+                span.figure { strong { (done) " of " (specialists().count()) } span.small { "specialists" } }
+                (parts::state(status.state.as_str()))
             }
         }
     }

@@ -4,6 +4,7 @@ mod advice;
 mod chart;
 mod dataset;
 mod doubts;
+mod fleet;
 mod home;
 mod model;
 mod parts;
@@ -21,6 +22,7 @@ use crate::{Problem, about};
 
 pub(crate) use dataset::show as dataset;
 pub(crate) use doubts::show as doubts;
+pub(crate) use fleet::{live as fleet_live, show as fleet};
 pub(crate) use home::show as home;
 pub(crate) use model::show as model;
 pub(crate) use task::{live as task_live, show as task};

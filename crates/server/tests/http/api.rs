@@ -71,7 +71,10 @@ async fn every_documented_route_is_served() {
             assert!(!reply.status.is_server_error(), "{method} {path}: {}", reply.text());
             assert_eq!(reply.header("x-request-id").len(), 32, "{method} {path}");
             if path.contains("{id}") {
-                let noun = ["dataset", "task", "model"].into_iter().find(|n| path.contains(&format!("{n}s/"))).unwrap();
+                let noun = ["dataset", "task", "fleet", "model"]
+                    .into_iter()
+                    .find(|n| path.contains(&format!("{n}s/")))
+                    .unwrap();
                 // A body is read before the id is looked at in some; either way it is refused in words.
                 let code = reply.json()["code"].as_str().unwrap().to_owned();
                 assert!(code == format!("{noun}_not_found"), "{method} {path}: {}", reply.text());
@@ -93,6 +96,10 @@ async fn ids_of_another_kind_or_unknown_are_not_found() {
         (format!("/v1/tasks/task_{hex}/trials"), "task_not_found"),
         (format!("/v1/tasks/task_{hex}/leaderboard"), "task_not_found"),
         (format!("/v1/tasks/task_{hex}/events"), "task_not_found"),
+        (format!("/v1/fleets/task_{hex}"), "fleet_not_found"),
+        (format!("/v1/fleets/fleet_{hex}"), "fleet_not_found"),
+        (format!("/v1/fleets/fleet_{hex}/report"), "fleet_not_found"),
+        (format!("/v1/fleets/fleet_{hex}/bundle.zip"), "fleet_not_found"),
         (format!("/v1/models/model_{hex}"), "model_not_found"),
         (format!("/v1/models/model_{hex}/bundle.zip"), "model_not_found"),
         (format!("/v1/models/model_{hex}/files/model.onnx"), "model_not_found"),
@@ -162,4 +169,6 @@ async fn every_problem_has_a_page_and_the_schema_is_published() {
     server.get("/problems/zebra").await.is_problem(404, "not_found");
     let schema = server.get("/v1/schema/task-spec.json").await.is(200);
     assert_eq!(schema.json(), kindling_spec::TaskSpec::json_schema());
+    let schema = server.get("/v1/schema/fleet-spec.json").await.is(200);
+    assert_eq!(schema.json(), kindling_spec::FleetSpec::json_schema());
 }

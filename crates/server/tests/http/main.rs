@@ -7,6 +7,7 @@ mod api;
 mod datasets;
 mod doubts;
 mod fixture;
+mod fleets;
 mod models;
 mod pages;
 mod tasks;

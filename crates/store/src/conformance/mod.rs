@@ -5,6 +5,7 @@
 
 mod analyses;
 mod files;
+mod fleets;
 mod leases;
 mod models;
 mod queue;
@@ -48,6 +49,7 @@ pub async fn metadata(meta: &dyn Metadata) -> Result<(), StoreError> {
     records::events(meta).await?;
     records::workers(meta).await?;
     records::idempotency(meta).await?;
+    fleets::in_turn(meta).await?;
     trials::kept_and_listed(meta).await?;
     trials::promoted_and_closed(meta).await?;
     leases::claims_and_tokens(meta).await?;

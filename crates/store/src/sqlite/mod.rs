@@ -3,6 +3,7 @@
 mod analyses;
 mod datasets;
 mod events;
+mod fleets;
 mod idempotency;
 mod leases;
 mod models;
@@ -12,8 +13,8 @@ mod workers;
 
 use async_trait::async_trait;
 use kindling_spec::{
-    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ModelId, TaskId, TaskState, TrialId,
-    TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, FleetId, ModelId, TaskId, TaskState,
+    TrialId, TrialState,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -22,11 +23,15 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, Job, Metadata, ModelRecord,
-    Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FleetRecord, Job, Metadata,
+    ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
 };
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -239,6 +244,19 @@ impl Metadata for SqliteMetadata {
     }
     async fn set_best_model(&self, id: &TaskId, expected: Option<&ModelId>, best: &ModelId, now: i64) -> Result<bool> {
         tasks::set_best_model(self, id, expected, best, now).await
+    }
+
+    async fn create_fleet(&self, record: &FleetRecord, tasks: &[TaskRecord]) -> Result<()> {
+        fleets::create(self, record, tasks).await
+    }
+    async fn fleet(&self, id: &FleetId) -> Result<FleetRecord> {
+        fleets::get(self, id).await
+    }
+    async fn fleets(&self, after: Option<&FleetId>, limit: u32) -> Result<Vec<FleetRecord>> {
+        fleets::page(self, after, limit).await
+    }
+    async fn held_tasks(&self) -> Result<BTreeSet<TaskId>> {
+        fleets::held(self).await
     }
 
     async fn create_trial(&self, record: &TrialRecord) -> Result<()> {

@@ -4,7 +4,7 @@ use kindling_spec::{Budget, DatasetState, ModelId, TaskId, TaskState};
 use serde_json::json;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Result, Row, SqliteMetadata, constraint, events, finite, words};
+use super::{Result, Row, SqliteMetadata, Tx, constraint, events, finite, words};
 use crate::{Noun, StoreError, TaskRecord, event_kind};
 
 fn read(row: &SqliteRow) -> Result<TaskRecord> {
@@ -38,10 +38,17 @@ fn missing(id: &TaskId) -> StoreError {
 
 pub(super) async fn create(db: &SqliteMetadata, record: &TaskRecord) -> Result<()> {
     let mut tx = db.write().await?;
+    insert(&mut tx, record).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Adds a task to a transaction.
+pub(super) async fn insert(tx: &mut Tx, record: &TaskRecord) -> Result<()> {
     let unknown = || StoreError::NotFound { what: Noun::Dataset, id: record.dataset.to_string() };
     let found = sqlx::query("SELECT * FROM datasets WHERE id = ?")
         .bind(record.dataset.as_str())
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut **tx)
         .await?
         .ok_or_else(unknown)?;
     let state = Row { row: &found, table: "datasets" }.word("state")?;
@@ -65,15 +72,14 @@ pub(super) async fn create(db: &SqliteMetadata, record: &TaskRecord) -> Result<(
     .bind(record.started_at)
     .bind(record.ended_at)
     .bind(record.best_model.as_ref().map(ModelId::as_str))
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await
     .map_err(|error| {
         let doubled = || StoreError::Exists { what: Noun::Task, id: record.id.to_string() };
         constraint(error, doubled, unknown)
     })?;
     let data = json!({ "state": record.state, "reason": record.reason });
-    events::insert(&mut tx, &record.id, event_kind::TASK, &data, record.created_at).await?;
-    tx.commit().await?;
+    events::insert(tx, &record.id, event_kind::TASK, &data, record.created_at).await?;
     Ok(())
 }
 
