@@ -4,9 +4,9 @@
 //! A process killed in between loses nothing: a trial that waits without a job is pushed again. Time
 //! is passed in, so that tests step it.
 
-use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Hyperband, samplers::Tpe};
+use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Hyperband, samplers::Tpe, score};
 use kindling_spec::{TaskId, TaskState, TrialId, TrialState};
-use kindling_store::{Job, StoreError, TaskRecord, TrialRecord};
+use kindling_store::{Job, RungResult, StoreError, TaskRecord, TrialRecord};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,7 +126,7 @@ impl Scheduler {
         }
         let mut jobs = Vec::new();
         for _ in 0..slots {
-            let history: Vec<Observation> = trials.iter().map(observe).collect();
+            let history: Vec<Observation> = trials.iter().map(|t| observe(t, plan.view().classes.len())).collect();
             let moment = Moment {
                 trials_left: task.budget.trials.map(|t| t.saturating_sub(trials.len() as u32)),
                 seconds_left: left.map(|l| l - export_reserve(total.unwrap_or(0.0))),
@@ -262,12 +262,16 @@ fn decide(plan: &Plan, history: &[Observation], moment: &Moment) -> Decision {
     .decide(history, moment)
 }
 
-/// What the search needs to know of a trial.
-pub(crate) fn observe(trial: &TrialRecord) -> Observation {
+/// What the search needs to know of a trial of a task with so many classes.
+pub(crate) fn observe(trial: &TrialRecord, classes: usize) -> Observation {
+    let value = |r: &RungResult| match r.metrics.get("log_loss").and_then(serde_json::Value::as_f64) {
+        Some(log_loss) => score(r.value, log_loss, classes),
+        None => r.value,
+    };
     let rungs = trial
         .results
         .iter()
-        .map(|r| Rung { index: r.rung, epochs: r.epochs, value: r.value, seconds: r.seconds })
+        .map(|r| Rung { index: r.rung, epochs: r.epochs, value: value(r), seconds: r.seconds })
         .collect();
     Observation { number: trial.number, genome: trial.genome.clone(), state: trial.state, rungs }
 }

@@ -1,6 +1,6 @@
 //! A table of trainings that were run once, to search again and again in place of training.
 
-use crate::{Ladder, Observation, samplers::distance, simulate::Objective};
+use crate::{Ladder, Observation, samplers::distance, score, simulate::Objective};
 use kindling_spec::{Genome, SearchSpace};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,12 @@ impl Replay<'_> {
         self.table.genomes.iter().position(|g| g == genome)
     }
 
+    /// What was recorded of a genome; `None` of a training that failed before.
+    fn read(&self, of: &[Vec<Vec<f64>>], genome: &Genome, epochs: u32) -> Option<f64> {
+        let seeds = of.get(self.index(genome)?)?;
+        seeds.get(self.seed % seeds.len().max(1))?.get(self.rung(epochs)?).copied()
+    }
+
     /// The rung that so many epochs have finished.
     fn rung(&self, epochs: u32) -> Option<usize> {
         self.table.epochs.iter().rposition(|e| *e <= epochs)
@@ -116,11 +122,12 @@ impl Replay<'_> {
 
 impl Objective for Replay<'_> {
     fn value(&self, genome: &Genome, epochs: u32) -> f64 {
-        let at = |(index, rung): (usize, usize)| {
-            let seeds = self.set.validation.get(index)?;
-            seeds.get(self.seed % seeds.len().max(1))?.get(rung).copied()
-        };
-        self.index(genome).zip(self.rung(epochs)).and_then(at).unwrap_or(0.0)
+        self.read(&self.set.validation, genome, epochs).unwrap_or(0.0)
+    }
+
+    fn score(&self, genome: &Genome, epochs: u32) -> f64 {
+        let log_loss = self.read(&self.set.log_loss, genome, epochs).unwrap_or(f64::INFINITY);
+        score(self.value(genome, epochs), log_loss, self.set.classes.len())
     }
 
     fn epoch_seconds(&self, genome: &Genome) -> f64 {

@@ -8,6 +8,10 @@ use kindling_spec::{Genome, TrialState};
 pub trait Objective {
     /// The value after so many epochs in all; higher is better. The same for the same arguments.
     fn value(&self, genome: &Genome, epochs: u32) -> f64;
+    /// What trials are compared by, if not by the value itself.
+    fn score(&self, genome: &Genome, epochs: u32) -> f64 {
+        self.value(genome, epochs)
+    }
     /// Seconds one epoch takes.
     fn epoch_seconds(&self, genome: &Genome) -> f64;
 }
@@ -91,7 +95,7 @@ pub fn simulate(study: &Study<'_>, objective: &dyn Objective, limits: Limits) ->
             let before = trial.last().map_or(0, |rung| rung.epochs);
             assert!(epochs > before, "a rung trains further");
             let took = f64::from(epochs - before) * objective.epoch_seconds(&trial.genome);
-            let rung = Rung { index, epochs, value: objective.value(&trial.genome, epochs), seconds: took };
+            let rung = Rung { index, epochs, value: objective.score(&trial.genome, epochs), seconds: took };
             running.push((out.seconds + took, number, rung));
             continue;
         }
@@ -99,10 +103,11 @@ pub fn simulate(study: &Study<'_>, objective: &dyn Objective, limits: Limits) ->
         assert!(!running.is_empty(), "told to wait with nothing running");
         let (at, number, rung) = running.remove(0);
         out.seconds = at;
-        if out.best.last().is_none_or(|best| rung.value > best.value) {
-            out.best.push(Incumbent { seconds: at, value: rung.value, number, epochs: rung.epochs });
-        }
         let trial = &mut out.history[number as usize];
+        let value = objective.value(&trial.genome, rung.epochs);
+        if out.best.last().is_none_or(|best| value > best.value) {
+            out.best.push(Incumbent { seconds: at, value, number, epochs: rung.epochs });
+        }
         trial.rungs.push(rung);
         trial.state = TrialState::Paused;
     }

@@ -96,9 +96,9 @@ impl Study<'_> {
         while rung > 0 && self.rung_seconds(history, rung) > seconds {
             rung -= 1;
         }
-        let worth_it = if closing { self.rung_seconds(history, rung) * CAUTION <= seconds } else { seconds > 0.0 };
         if moment.trials_left != Some(0)
-            && worth_it
+            && seconds > 0.0
+            && self.rung_seconds(history, rung) <= seconds
             && let Some(genome) = self.sample(history)
         {
             let seed = derive_seed(self.seed, u64::from(number));
@@ -122,11 +122,10 @@ impl Study<'_> {
         seconds.is_finite() && needed.is_some_and(|needed| seconds <= needed.min(total * CLOSING_SHARE))
     }
 
-    /// The median time of a trial to a rung by what was seen of others; 0 before anything was.
+    /// What a trial to a rung would take at most, by what was seen of others; 0 before anything was.
     fn rung_seconds(&self, history: &[Observation], rung: u32) -> f64 {
-        let mut each: Vec<f64> = history.iter().filter_map(Observation::seconds_per_epoch).collect();
-        each.sort_by(f64::total_cmp);
-        each.get(each.len() / 2).map_or(0.0, |each| each * f64::from(self.ladder.epochs(rung)))
+        let slowest = history.iter().filter_map(Observation::seconds_per_epoch).reduce(f64::max);
+        slowest.map_or(0.0, |each| each * CAUTION * f64::from(self.ladder.epochs(rung)))
     }
 
     /// With no clock running, the best paused trial climbs the rest of the ladder.
