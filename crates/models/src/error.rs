@@ -14,6 +14,9 @@ pub enum ModelError {
     /// A burnpack file cannot be written or read.
     #[error("model.burnpack: {0}")]
     Record(String),
+    /// A checkpoint of another library cannot be used.
+    #[error("PyTorch checkpoint: {0}")]
+    Checkpoint(String),
     /// The device failed.
     #[error("device: {0}")]
     Device(String),

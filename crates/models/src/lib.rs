@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of data sets, files, training loops, SQL or HTTP.
 
+pub mod backbones;
 mod error;
 pub mod families;
 mod initial;

@@ -5,6 +5,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use kindling_graph::{Graph, GraphBuilder, InputSpec, Op, Source, Tensor as Array, Weights, execute, fold_batch_norm};
+use kindling_models::backbones::{BACKBONES, Cut, End};
 use kindling_models::{FAMILIES, Network, build_graph, initial_weights, random::Random};
 use kindling_spec::{Domain, Genome, Value};
 
@@ -32,6 +33,11 @@ fn graphs(each: usize) -> Vec<Graph> {
         }
     }
     graphs
+}
+
+/// Every backbone, cut early: padded on one side only, and with kernels of 5x5.
+fn backbones() -> Vec<Graph> {
+    BACKBONES.iter().map(|backbone| backbone.build(Cut::After(4), 32, End::Classes(3)).unwrap()).collect()
 }
 
 /// Weights with every statistic away from its start.
@@ -98,7 +104,7 @@ fn every_operator() -> Graph {
 #[test]
 fn agrees_with_the_reference_executor() {
     let device = Device::flex();
-    for (i, graph) in graphs(5).iter().chain([&every_operator()]).enumerate() {
+    for (i, graph) in graphs(5).iter().chain(&backbones()).chain([&every_operator()]).enumerate() {
         let (weights, images) = (weights(graph, i as u64), images(graph, 2));
         let expected = execute(graph, &weights, &images).unwrap().data;
         let scale = expected.iter().fold(1.0f32, |m, v| m.max(v.abs()));

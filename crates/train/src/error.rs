@@ -37,6 +37,9 @@ pub enum TrainError {
     /// The checkpoint cannot be used.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+    /// A backbone's file cannot be used.
+    #[error("backbone file: {0}; fetch it again with `kindling fetch backbone`")]
+    Backbone(String),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Input(String),

@@ -63,6 +63,7 @@ fn every_kind_of_failure_has_its_exit_code() {
     let run = |args: &[&str]| kindling().current_dir(dir.path()).args(args).output().unwrap();
     assert_eq!(code(&run(&["train"])), 2);
     assert_eq!(code(&run(&["fetch", "nonesuch"])), 2);
+    assert_eq!(code(&run(&["fetch", "backbone", "nonesuch"])), 2);
     let unread = run(&["audit", "nothing-here"]);
     assert_ne!(code(&unread), 0);
     std::fs::write(dir.path().join("bad.zip"), b"no archive").unwrap();
@@ -98,6 +99,7 @@ fn what_is_for_machines_is_json() {
     assert!(json_of(&["openapi"])["paths"]["/v1/tasks"].is_object());
     assert!(json_of(&["devices", "--json"]).as_array().unwrap().iter().any(|d| d["name"] == "flex"));
     assert!(json_of(&["fetch", "--list", "--json"])["mnist"]["file"].is_array());
+    assert!(json_of(&["fetch", "backbone", "--list", "--json"])["efficientnet-lite0"]["file"].is_object());
     let audit = json_of(&["audit", "--json", sample_dir().to_str().unwrap()]);
     assert_eq!((&audit["examples"], &audit["classes"]), (&json!(120), &json!(["fire", "neither", "smoke"])));
 }

@@ -200,7 +200,7 @@ fn start_of(response: &Response<Body>) -> Option<u64> {
     header(response, "content-range")?.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
-fn hash_of(path: &Path) -> Result<String, Failure> {
+pub(super) fn hash_of(path: &Path) -> Result<String, Failure> {
     let mut file = File::open(path).map_err(Failure::io(path, "the file cannot be read"))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

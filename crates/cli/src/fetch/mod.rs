@@ -1,5 +1,7 @@
-//! `kindling fetch`: downloads public data sets by the recipes in `datasets/`.
+//! `kindling fetch`: downloads public data sets by the recipes in `datasets/`, and pretrained weights by
+//! those in `backbones/`.
 
+mod backbone;
 mod convert;
 pub(crate) mod download;
 mod recipe;
@@ -15,7 +17,10 @@ use std::path::{Path, PathBuf};
 /// Downloads a public data set, checks it, and turns it into folders that every other command takes. A
 /// download that broke off is taken up where it ended.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Fetch {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Which one; --list shows them.
     #[arg(required_unless_present = "list")]
     name: Option<String>,
@@ -30,8 +35,18 @@ pub(crate) struct Fetch {
     json: bool,
 }
 
+/// What else there is to fetch.
+#[derive(clap::Subcommand)]
+enum What {
+    /// Download the weights of a pretrained network.
+    Backbone(backbone::FetchBackbone),
+}
+
 impl Fetch {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        if let Some(What::Backbone(backbone)) = self.what {
+            return backbone.run();
+        }
         if self.list {
             return list(self.json);
         }
@@ -105,5 +120,7 @@ fn fetch(recipe: &Recipe, to: &Path) -> Result<PathBuf, Failure> {
     Ok(done)
 }
 
+#[cfg(test)]
+mod backbone_tests;
 #[cfg(test)]
 mod tests;
