@@ -6,7 +6,7 @@ use crate::meter::{Meter, Unit};
 use crate::{output, running};
 use kindling_data::Limits;
 use kindling_engine::{LeaderboardEntry, Progress, Service, WorkerFleet, run_scheduler};
-use kindling_spec::{TaskId, TaskKind, TaskSpec, TaskState};
+use kindling_spec::{BackboneName, TaskId, TaskKind, TaskSpec, TaskState};
 use kindling_store::{DatasetRecord, FileRecord, ModelRecord};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(crate) struct Request<'a> {
     pub(crate) spec: Value,
     /// An empty folder for everything that is kept meanwhile.
     pub(crate) work: &'a Path,
+    /// The service's folder, where the weights of backbones are.
+    pub(crate) backbones: &'a Path,
     pub(crate) device: &'a str,
     pub(crate) workers: Option<usize>,
     pub(crate) label: &'a str,
@@ -46,6 +48,9 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Outcome, Failure> {
     let spec = TaskSpec::from_json(&request.spec)?;
     let stop = running::signals()?;
     let service = Service::open(request.work, Limits::default()).await?;
+    if let Some(name) = spec.backbone {
+        lend_backbone(&service, name, request.backbones)?;
+    }
 
     let dataset = seal(&service, request.data, spec.kind, request.label, &stop).await?;
     let mut posted = request.spec.clone();
@@ -70,6 +75,18 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Outcome, Failure> {
         files.push(service.model_file(&best.id, &file.name).await?);
     }
     Ok(Outcome { dataset, progress, leaderboard, best, files, seconds, first_model })
+}
+
+/// Copies a backbone's weights from where `kindling fetch backbone` put them to the service's folder.
+fn lend_backbone(service: &Service, name: BackboneName, from: &Path) -> Result<(), Failure> {
+    let to = service.backbone_path(name);
+    let from = from.join("backbones").join(to.file_name().unwrap_or_default());
+    let copied = to.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::copy(&from, &to));
+    copied.map(|_| ()).map_err(|error| {
+        Failure::new(Exit::Refused, format!("the weights of `{name}` cannot be read: {error}"))
+            .at(from.display().to_string())
+            .mend(format!("run `kindling fetch backbone {name}`, or say with --data-dir where it put them"))
+    })
 }
 
 /// Reads a folder or archive of examples into a data set of the service.

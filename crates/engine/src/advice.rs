@@ -8,7 +8,6 @@
 use kindling_search::{Forecast, Measured, PowerLaw, binomial_variance};
 use kindling_spec::{AnalysisKind, ErrorCode, TaskId};
 use kindling_store::{AnalysisRecord, TaskRecord, TrialRecord};
-use kindling_train::TrialConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -139,11 +138,8 @@ pub(crate) async fn run(work: &Work<'_>) -> Result<Found, EngineError> {
     let trials = meta.all_trials(&id).await?;
     let best = service.leaderboard(&id).await?.into_iter().next().ok_or_else(|| no_model(&id))?;
     let trial = meta.trial(&best.trial).await?;
-    let config = TrialConfig {
-        graph: plan.graph(&trial.genome)?,
-        genome: trial.genome.clone(),
-        seed: plan.trial_seed(trial.number),
-    };
+    // It is trained from its beginning.
+    let config = service.trial_config(&plan, &TrialRecord { checkpoint: None, ..trial.clone() }).await?;
     let repeats = options.repeats.unwrap_or(2);
     let each = plan.view().train.len().max(1) * SHARES.len() * repeats as usize;
     let epochs = options.epochs.unwrap_or_else(|| (IMAGES / each).clamp(EPOCHS.0, EPOCHS.1) as u32);

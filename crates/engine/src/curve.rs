@@ -154,7 +154,7 @@ mod tests {
         let groups: Vec<_> = dataset.manifest().classes.iter().map(|c| (c.clone(), vec![c.clone()])).collect();
         let view = View::new(&dataset, &groups).unwrap();
         let genome = first_genomes(&view)[0].clone();
-        let config = TrialConfig { graph: build_graph(&genome, 3).unwrap(), genome, seed: 3 };
+        let config = TrialConfig { graph: build_graph(&genome, 3).unwrap(), genome, seed: 3, initial: None };
         let device = kindling_train::open_device("flex").unwrap();
         let input = CurveInput {
             config: &config,

@@ -131,7 +131,7 @@ pub fn find_doubtful_labels(
     let classes = &manifest.classes;
     let all = View { classes: classes.clone(), train: picks.clone(), validation: Vec::new(), test: Vec::new() };
     let genome = looker(&all)?;
-    let config = TrialConfig { graph: build_graph(&genome, classes.len())?, genome, seed };
+    let config = TrialConfig { graph: build_graph(&genome, classes.len())?, genome, seed, initial: None };
     let epochs = options.epochs(picks.len());
     let fit = CrossFit { config: &config, dataset, classes, picks: &picks, folds: &folds, epochs };
     let probabilities = cross_fit(device, fit, on_progress, cancel)?;

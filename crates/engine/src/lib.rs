@@ -15,6 +15,7 @@ mod error;
 mod fleet;
 mod fleets;
 mod models;
+mod pretrained;
 mod relabel;
 mod release;
 mod scheduler;

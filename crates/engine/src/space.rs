@@ -2,9 +2,9 @@
 
 use kindling_data::{Dataset, View};
 use kindling_graph::{Cost, Graph};
-use kindling_models::{FAMILIES, build_graph, default_genomes};
+use kindling_models::{FAMILIES, Family, build_graph, default_genomes};
 use kindling_search::{Ladder, Sampler, derive_seed, samplers::Random};
-use kindling_spec::{Constraints, Domain, ErrorCode, FamilySpace, Genome, SearchSpace, TaskSpec, Value};
+use kindling_spec::{BackboneName, Constraints, Domain, ErrorCode, FamilySpace, Genome, SearchSpace, TaskSpec, Value};
 use std::collections::BTreeMap;
 
 use crate::EngineError;
@@ -36,7 +36,7 @@ impl Plan {
     /// ([`ErrorCode::LimitsTooTight`]); the message says by how much and which limit binds.
     pub fn new(spec: &TaskSpec, dataset: &Dataset) -> Result<Self, EngineError> {
         let view = View::new(dataset, &spec.groups(&dataset.manifest().classes))?;
-        let space = whole_space();
+        let space = whole_space(spec.backbone);
         let portfolio = portfolio(&space, uneven(&view));
         // Shrunk once to what the task allows, where it can be.
         let classes = view.classes.len();
@@ -129,10 +129,13 @@ fn limits(constraints: &Constraints, cost: &Cost) -> Vec<(&'static str, u64, u64
     .collect()
 }
 
-/// Every family's parameters with those of training.
-fn whole_space() -> SearchSpace {
+/// Every family's parameters with those of training; of the pretrained families only the one asked for.
+fn whole_space(backbone: Option<BackboneName>) -> SearchSpace {
     let training = kindling_train::params();
-    let families = FAMILIES.iter().map(|family| FamilySpace {
+    let may = |family: &&&dyn Family| {
+        family.backbone().is_none_or(|own| backbone.is_some_and(|wanted| wanted.as_str() == own.name()))
+    };
+    let families = FAMILIES.iter().filter(may).map(|family| FamilySpace {
         family: family.name().to_owned(),
         params: family.params().into_iter().chain(training.iter().cloned()).collect(),
     });
@@ -249,7 +252,7 @@ fn default_training(uneven: bool) -> [(&'static str, Value); 14] {
 
 /// Good first networks for these examples, with the training that studies start from; no limits are looked at.
 pub(crate) fn first_genomes(view: &View) -> Vec<Genome> {
-    portfolio(&whole_space(), uneven(view))
+    portfolio(&whole_space(None), uneven(view))
 }
 
 /// Whether the largest class has more than twice the smallest's examples.
@@ -272,7 +275,7 @@ fn portfolio(space: &SearchSpace, uneven: bool) -> Vec<Genome> {
                 .into_iter()
                 .map(|params| Genome {
                     family: family.family.clone(),
-                    params: params.into_iter().chain(training.clone()).collect(),
+                    params: training.clone().into_iter().chain(params).collect(),
                 })
                 .collect()
         })
@@ -305,7 +308,7 @@ mod tests {
 
     #[test]
     fn nearly_every_draw_is_made_to_fit_and_what_fits_is_left_alone() {
-        let space = whole_space();
+        let space = whole_space(None);
         for constraints in constraints() {
             let drawn: Vec<Genome> = (0..120).filter_map(|n| Random.suggest(&space, &[], 7, n, 0)).collect();
             let mut fitted = 0;
@@ -321,6 +324,36 @@ mod tests {
             let share = f64::from(fitted) / drawn.len() as f64;
             eprintln!("{constraints:?}: {share}");
             assert!(share >= 0.95, "{constraints:?}: only {share} fit");
+        }
+    }
+
+    #[test]
+    fn whatever_the_limits_are_nothing_that_breaks_one_is_ever_suggested() {
+        for (round, backbone) in [None, Some(BackboneName::EfficientNetLite0)].into_iter().cycle().take(24).enumerate()
+        {
+            let space = whole_space(backbone);
+            let draw = |stream: u64, low: f64, high: f64| {
+                let bits = derive_seed(round as u64, stream);
+                // One limit in three is not set.
+                let at = (bits >> 11) as f64 / (1u64 << 53) as f64;
+                (bits % 3 != 0).then(|| (low.ln() + at * (high / low).ln()).exp() as u64)
+            };
+            let constraints = Constraints {
+                max_weights_bytes: draw(0, 1_000.0, 500_000.0),
+                max_ram_bytes: draw(1, 5_000.0, 500_000.0),
+                max_macs: draw(2, 50_000.0, 20_000_000.0),
+                ..Constraints::default()
+            };
+            let classes = 2 + round % 9;
+            for number in 0..12 {
+                let genome = Random.suggest(&space, &[], 11, number, 0).unwrap();
+                let Some(found) = fit(&constraints, classes, genome) else { continue };
+                assert!(space.contains(&found), "{found:?}");
+                let cost = build_graph(&found, classes).unwrap().cost().unwrap();
+                for (name, limit, value) in limits(&constraints, &cost) {
+                    assert!(value <= limit, "{name}: {value} of {limit}, {found:?}");
+                }
+            }
         }
     }
 }

@@ -63,6 +63,7 @@ impl Service {
         dataset: DatasetId,
         open: Arc<Dataset>,
     ) -> Result<(TaskRecord, Arc<Plan>), EngineError> {
+        self.check_backbone(spec.backbone)?;
         let planned = spec.clone();
         let plan = Arc::new(blocking(move || Plan::new(&planned, &open)).await?);
         let record = TaskRecord {

@@ -6,7 +6,6 @@
 
 use kindling_data::{Dataset, Limits};
 use kindling_export::{EnergyMeter, measure_latency};
-use kindling_graph::Graph;
 use kindling_models::tasks::image_classification::{Metrics, metrics};
 use kindling_search::pareto_front;
 use kindling_spec::{TaskId, TrialId, TrialState};
@@ -124,7 +123,7 @@ struct Work {
     trial: TrialRecord,
     plan: Arc<Plan>,
     dataset: Arc<Dataset>,
-    graph: Graph,
+    config: TrialConfig,
 }
 
 impl Worker {
@@ -211,8 +210,8 @@ impl Worker {
         let finish_by = training_time(&task).map(|time| Instant::now() + time);
         let plan = self.service.plan(&task).await?;
         let dataset = self.service.open_dataset(&task.dataset).await?;
-        let graph = plan.graph(&trial.genome)?;
-        let work = Arc::new(Work { task, trial, plan, dataset, graph });
+        let config = self.service.trial_config(&plan, &trial).await?;
+        let work = Arc::new(Work { task, trial, plan, dataset, config });
         if let Some(reason) = too_slow(&work).await? {
             let meta = &self.service.store().meta;
             meta.fail_trial(&work.trial.id, Some(work.trial.token), TrialState::Pruned, &reason, now_ms()).await?;
@@ -225,13 +224,8 @@ impl Worker {
         };
         let (device, at_work, seen) = (self.device.clone(), work.clone(), signals.clone());
         let outcome = blocking(move || {
-            let config = TrialConfig {
-                graph: at_work.graph.clone(),
-                genome: at_work.trial.genome.clone(),
-                seed: at_work.plan.trial_seed(at_work.trial.number),
-            };
             let input = RungInput {
-                config: &config,
+                config: &at_work.config,
                 dataset: &at_work.dataset,
                 view: at_work.plan.view(),
                 teacher: None,
@@ -299,7 +293,7 @@ impl Worker {
     /// Whether a trial with this result should be made a model now.
     async fn deserves_model(&self, work: &Work, validation: &Metrics) -> Result<bool, EngineError> {
         let models = self.service.store().meta.models(&work.task.id).await?;
-        let bytes = work.graph.cost()?.weights_bytes;
+        let bytes = work.config.graph.cost()?.weights_bytes;
         Ok(models.iter().all(|m| leads(validation.objective, bytes, m)) || {
             let mut points: Vec<Vec<f64>> = models.iter().map(|m| vec![-m.value, m.weights_bytes as f64]).collect();
             points.push(vec![-validation.objective, bytes as f64]);
@@ -330,7 +324,7 @@ impl Worker {
                 dataset: &work.dataset,
                 task: &task,
                 trial: &work.trial,
-                graph: &work.graph,
+                graph: &work.config.graph,
                 weights: &outcome.weights,
                 validation: &validation,
                 making,
@@ -413,7 +407,7 @@ async fn too_slow(work: &Arc<Work>) -> Result<Option<String>, EngineError> {
     };
     let work = work.clone();
     blocking(move || {
-        let latency = measure_latency(&work.graph, None)?.median_ms;
+        let latency = measure_latency(&work.config.graph, None)?.median_ms;
         Ok((latency > limit).then(|| format!("untrained it takes {latency:.3} ms, the limit is {limit} ms")))
     })
     .await

@@ -227,3 +227,37 @@ async fn a_cancelled_task_starts_nothing_more_and_cannot_be_cancelled_twice() {
     let more = Budget { seconds: Some(5.0), trials: None };
     assert_eq!(service.resume_task(&task, more).await.expect("goes on").state, TaskState::Queued);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_seed_and_trials_give_the_same_leaderboard_bit_for_bit() {
+    let mut boards = Vec::new();
+    for _ in 0..2 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (service, dataset) = service_with_data(dir.path()).await;
+        let shutdown = CancellationToken::new();
+        let options = WorkerOptions { data_dir: dir.path().join("data"), name: "w".into(), device: "flex".into() };
+        let worker = tokio::spawn(run_worker(options, shutdown.clone()));
+        let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
+        let mut wanted = spec(&dataset, json!({"trials": 3}));
+        wanted["constraints"] = json!({"max_macs": 60_000});
+        let task = service.create_task(&wanted).await.expect("is posted").id;
+        assert_eq!(wait_until_over(&service, &task).await, TaskState::Complete);
+        let mut board = Vec::new();
+        for entry in service.leaderboard(&task).await.expect("has models") {
+            let model = service.model(&entry.model).await.expect("is there");
+            let sha = |name: &str| model.files.iter().find(|f| f.name == name).map(|f| f.sha256.clone());
+            board.push((
+                entry.value.to_bits(),
+                entry.test_value.to_bits(),
+                sha("model.onnx"),
+                sha("weights.safetensors"),
+            ));
+        }
+        shutdown.cancel();
+        worker.await.expect("ends").expect("ends well");
+        scheduler.await.expect("ends");
+        boards.push(board);
+    }
+    assert!(!boards[0].is_empty() && boards[0].iter().all(|(_, _, onnx, weights)| onnx.is_some() && weights.is_some()));
+    assert_eq!(boards[0], boards[1]);
+}

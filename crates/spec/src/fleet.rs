@@ -165,6 +165,7 @@ impl FleetSpec {
                 objective: self.objective_of(class.as_deref()),
                 constraints: constraints.clone(),
                 budget,
+                backbone: None,
                 exports: self.exports.clone(),
                 seed: self.seed,
             };

@@ -30,6 +30,14 @@ words!(
     }
 );
 
+words!(
+    /// A network that others trained on many pictures, `kindling fetch backbone` gets it.
+    BackboneName {
+        /// EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet.
+        EfficientNetLite0 = "efficientnet-lite0",
+    }
+);
+
 /// Which of the data set's classes are told apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -109,6 +117,9 @@ pub struct TaskSpec {
     pub constraints: Constraints,
     /// When the search ends; `seconds`, `trials` or both.
     pub budget: Budget,
+    /// A pretrained network whose first blocks may be fine-tuned, beside networks that begin from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<BackboneName>,
     /// The formats to write; all when left out.
     #[serde(default = "all_exports")]
     pub exports: Vec<ExportFormat>,

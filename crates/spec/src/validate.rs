@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::{Direction, ExportFormat, Metric, TaskKind, TaskSpec, task::VERSION};
+use crate::{BackboneName, Direction, ExportFormat, Metric, TaskKind, TaskSpec, task::VERSION};
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -360,8 +360,19 @@ fn close(a: &str, b: &str) -> bool {
 }
 
 pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
-    const MEMBERS: &[&str] =
-        &["version", "name", "kind", "dataset", "classes", "objective", "constraints", "budget", "exports", "seed"];
+    const MEMBERS: &[&str] = &[
+        "version",
+        "name",
+        "kind",
+        "dataset",
+        "classes",
+        "objective",
+        "constraints",
+        "budget",
+        "backbone",
+        "exports",
+        "seed",
+    ];
     let mut walk = Walk::default();
     if let Some(map) = walk.object("", value, MEMBERS) {
         walk.heading(map, "task");
@@ -377,6 +388,9 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         match map.get("budget") {
             None => walk.add("/budget", "is missing; write for example {\"seconds\": 60}"),
             Some(v) => walk.budget("/budget", v),
+        }
+        if let Some(v) = map.get("backbone").filter(|v| !v.is_null()) {
+            walk.word("/backbone", v, BackboneName::ALL.iter().map(|b| b.as_str()).collect::<Vec<_>>().as_slice());
         }
         if let Some(v) = map.get("exports") {
             walk.exports("/exports", v);

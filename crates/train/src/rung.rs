@@ -25,6 +25,8 @@ pub struct TrialConfig {
     pub genome: Genome,
     /// Seeds the weights, the order of examples and their variation.
     pub seed: u64,
+    /// The weights to begin from; `None` for those that the seed draws.
+    pub initial: Option<Weights>,
 }
 
 /// One rung of a trial.
@@ -118,7 +120,7 @@ fn train(
     cancel: &AtomicBool,
 ) -> Result<RungOutcome, TrainError> {
     let start = Instant::now();
-    let TrialConfig { graph, genome, seed } = input.config;
+    let TrialConfig { graph, genome, seed, initial } = input.config;
     let (from, to) = (input.from_epoch, input.to_epoch);
     if to <= from {
         return Err(TrainError::Input(format!("a rung from epoch {from} to {to} has nothing to train")));
@@ -130,7 +132,15 @@ fn train(
     }
     let settings = Hyperparameters::from_genome(genome)?;
     let batches = Batches::new(input.dataset, input.view, input.teacher, &graph.input, &settings, *seed)?;
-    let mut trainer = Trainer::new(device, graph, &initial_weights(graph, *seed)?, &settings)?;
+    let drawn;
+    let weights = match initial {
+        Some(weights) => weights,
+        None => {
+            drawn = initial_weights(graph, *seed)?;
+            &drawn
+        }
+    };
+    let mut trainer = Trainer::new(device, graph, weights, &settings)?;
     match input.checkpoint.map(Checkpoint::from_bytes).transpose()? {
         None if from == 0 => {}
         None => return Err(TrainError::Checkpoint(format!("none is given to go on from epoch {from}"))),

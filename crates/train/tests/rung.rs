@@ -91,7 +91,7 @@ fn trial(changes: &[(&str, Value)]) -> TrialConfig {
     for (name, value) in changes {
         genome.params.insert((*name).into(), value.clone());
     }
-    TrialConfig { graph: graph(), genome, seed: 7 }
+    TrialConfig { graph: graph(), genome, seed: 7, initial: None }
 }
 
 fn rung(

@@ -22,6 +22,9 @@ pub(crate) struct Train {
     /// The device to train on; `kindling devices` lists them.
     #[arg(long, default_value = "auto", value_name = "NAME")]
     device: String,
+    /// Where `kindling fetch backbone` put the weights of backbones.
+    #[arg(long, default_value = "./kindling-data", value_name = "DIR")]
+    data_dir: PathBuf,
     /// Worker processes; by default one a core, or one a graphics card.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
@@ -45,6 +48,7 @@ impl Train {
             data: &self.data,
             spec: spec.clone(),
             work: &work.path().join("data"),
+            backbones: &self.data_dir,
             device: &self.device,
             workers: self.workers.map(usize::from),
             label: "search",

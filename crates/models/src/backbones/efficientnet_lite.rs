@@ -1,12 +1,15 @@
 //! EfficientNet-Lite0 (Tan and Le 2019; without squeeze-and-excitation and with ReLU6, as Google published it
 //! for small devices), with the names that the checkpoint on the Python package index uses.
 
-use super::{Backbone, Cut, End, wrong};
+use super::{Backbone, Cut, wrong};
 use crate::ModelError;
-use kindling_graph::{Graph, GraphBuilder, InputSpec, Op, Source};
+use kindling_graph::{GraphBuilder, InputSpec, Op, Source};
 
 /// Inverted residual blocks (Sandler et al. 2018) between a strided stem and a wide 1x1 convolution.
 pub(super) struct EfficientNetLite0;
+
+/// Its name.
+pub const NAME: &str = "efficientnet-lite0";
 
 /// A row of the architecture: so many blocks, the first with the stride.
 struct Stage {
@@ -41,7 +44,7 @@ fn blocks() -> impl Iterator<Item = (&'static Stage, usize)> {
 
 impl Backbone for EfficientNetLite0 {
     fn name(&self) -> &'static str {
-        "efficientnet-lite0"
+        NAME
     }
 
     fn blocks(&self) -> usize {
@@ -60,19 +63,13 @@ impl Backbone for EfficientNetLite0 {
         (224, 1000)
     }
 
-    fn build(&self, cut: Cut, resolution: usize, end: End) -> Result<Graph, ModelError> {
+    fn features(&self, cut: Cut, resolution: usize) -> Result<(GraphBuilder, Source), ModelError> {
         let Some(stride) = self.stride(cut) else {
             return Err(wrong(self.name(), &format!("{cut:?} is no cut; its blocks are 0 to {}", self.blocks() - 1)));
         };
         if resolution == 0 || !resolution.is_multiple_of(stride) {
             let what = format!("the resolution {resolution} is no multiple of {stride}, which {cut:?} needs");
             return Err(wrong(self.name(), &what));
-        }
-        if let End::Classes(classes @ 0..2) = end {
-            return Err(wrong(
-                self.name(),
-                &format!("{classes} class(es) cannot be told apart; at least 2 are needed"),
-            ));
         }
         // Its training took (value - 127) / 128 of values up to 255.
         let (mean, std) = (vec![127.0 / 255.0; 3], vec![128.0 / 255.0; 3]);
@@ -85,13 +82,7 @@ impl Backbone for EfficientNetLite0 {
         if cut == Cut::Whole {
             x = net.conv("last", x, LAST, 1, 1);
         }
-        let Layers(mut net) = net;
-        let x = net.global_average_pool("head.pool", x);
-        let mut x = net.flatten("head.flatten", x);
-        if let End::Classes(classes) = end {
-            x = net.gemm("head.logits", x, classes);
-        }
-        Ok(net.finish(x)?)
+        Ok((net.0, x))
     }
 
     fn checkpoint_name(&self, parameter: &str) -> Option<String> {

@@ -8,7 +8,7 @@ mod pytorch;
 mod tests;
 
 use crate::{ModelError, initial_weights};
-use kindling_graph::{Graph, GraphError, Weights};
+use kindling_graph::{Graph, GraphBuilder, GraphError, Source, Weights};
 
 pub use pytorch::read_pytorch;
 
@@ -47,15 +47,33 @@ pub trait Backbone: Sync {
     fn stride(&self, cut: Cut) -> Option<usize>;
     /// The resolution and the classes it was trained with.
     fn trained(&self) -> (usize, usize);
-    /// The network, its classifier being `head.logits`.
+    /// The network up to the cut, to be gone on with, and its map.
     ///
     /// # Errors
-    /// [`ModelError`] if there is no such block, the resolution is no multiple of the cut's stride, or
-    /// there are fewer than two classes.
-    fn build(&self, cut: Cut, resolution: usize, end: End) -> Result<Graph, ModelError>;
+    /// [`ModelError`] if there is no such block or the resolution is no multiple of the cut's stride.
+    fn features(&self, cut: Cut, resolution: usize) -> Result<(GraphBuilder, Source), ModelError>;
+    /// The network with its end, the classifier being `head.logits`.
+    ///
+    /// # Errors
+    /// As [`Backbone::features`], and if there are fewer than two classes.
+    fn build(&self, cut: Cut, resolution: usize, end: End) -> Result<Graph, ModelError> {
+        if let End::Classes(classes @ 0..2) = end {
+            let what = format!("{classes} class(es) cannot be told apart; at least 2 are needed");
+            return Err(wrong(self.name(), &what));
+        }
+        let (mut net, x) = self.features(cut, resolution)?;
+        let x = net.global_average_pool("head.pool", x);
+        let mut x = net.flatten("head.flatten", x);
+        if let End::Classes(classes) = end {
+            x = net.gemm("head.logits", x, classes);
+        }
+        Ok(net.finish(x)?)
+    }
     /// What the publisher's checkpoint calls a parameter; `None` for a name that is not of this network.
     fn checkpoint_name(&self, parameter: &str) -> Option<String>;
 }
+
+pub use efficientnet_lite::NAME as EFFICIENTNET_LITE0;
 
 /// Every backbone.
 pub static BACKBONES: &[&dyn Backbone] = &[&efficientnet_lite::EfficientNetLite0];

@@ -3,12 +3,13 @@
 
 mod layers;
 mod plain;
+mod pretrained;
 mod residual;
 mod separable;
 #[cfg(test)]
 mod tests;
 
-use crate::ModelError;
+use crate::{ModelError, backbones::Backbone};
 use kindling_graph::{Graph, GraphBuilder, GraphError, InputSpec, Source};
 use kindling_spec::{Genome, Param, Value};
 use std::collections::BTreeMap;
@@ -25,8 +26,14 @@ pub trait Family: Sync {
     fn name(&self) -> &'static str;
     /// What may be chosen.
     fn params(&self) -> Vec<Param>;
-    /// Good small networks to begin a search with, the fastest to train first.
+    /// Good small networks to begin a search with, the fastest to train first; parameters of training may be among
+    /// theirs and take the place of the usual ones.
     fn default_genomes(&self) -> Vec<BTreeMap<String, Value>>;
+    /// The backbone whose weights its networks begin from, in a study that has them; `None` for a family that
+    /// begins from nothing.
+    fn backbone(&self) -> Option<&'static dyn Backbone> {
+        None
+    }
     /// The network of a genome.
     ///
     /// # Errors
@@ -35,7 +42,8 @@ pub trait Family: Sync {
 }
 
 /// Every family.
-pub static FAMILIES: &[&dyn Family] = &[&plain::Plain, &residual::Residual, &separable::Separable];
+pub static FAMILIES: &[&dyn Family] =
+    &[&plain::Plain, &residual::Residual, &separable::Separable, &pretrained::EFFICIENTNET];
 
 /// The network of a genome, of whichever family it names.
 ///

@@ -19,12 +19,18 @@ pub(crate) struct Real {
     /// The most bytes the network's weights may have.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     max_weights_bytes: u64,
+    /// A backbone whose first blocks may be fine-tuned.
+    #[arg(long, value_name = "NAME")]
+    backbone: Option<String>,
     /// Seeds each search.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The device to train on; `kindling devices` lists them.
     #[arg(long, default_value = "auto", value_name = "NAME")]
     device: String,
+    /// Where `kindling fetch backbone` put the weights of backbones.
+    #[arg(long, default_value = "./kindling-data", value_name = "DIR")]
+    data_dir: PathBuf,
     /// Worker processes; by default one a core, or one a graphics card.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
@@ -97,12 +103,14 @@ impl Real {
             "kind": "image-classification",
             "constraints": {"max_weights_bytes": self.max_weights_bytes},
             "budget": {"seconds": self.seconds},
+            "backbone": self.backbone,
             "seed": self.seed,
         });
         let outcome = study::run(Request {
             data: set,
             spec: spec.clone(),
             work: work.path(),
+            backbones: &self.data_dir,
             device: &self.device,
             workers: self.workers.map(usize::from),
             label: name,

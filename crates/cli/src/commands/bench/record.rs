@@ -133,6 +133,7 @@ impl Record {
                     graph: graphs[set][genome].clone(),
                     genome: genomes[genome].clone(),
                     seed: derive_seed(genome as u64, seed as u64),
+                    initial: None,
                 };
                 let row = pool.install(|| self.train(&device, &sets[set], &config, (set, genome, seed)))?;
                 let mut line = serde_json::to_vec(&row).map_err(failed)?;
