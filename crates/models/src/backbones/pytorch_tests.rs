@@ -101,6 +101,17 @@ fn tensors_come_out_by_name() {
 }
 
 #[test]
+fn what_lies_transposed_comes_out_row_by_row() {
+    let state = begin().tensor("w", "FloatStorage", "1", 7, 1, &[2, 3], &[1, 2]);
+    let storage = reals(&[9.0, 1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    let weights = read_pytorch(&file(state, &[("1", 7, storage)])).unwrap();
+    assert_eq!(
+        (weights["w"].shape.as_slice(), weights["w"].data.as_slice()),
+        (&[2, 3][..], &[1., 2., 3., 4., 5., 6.][..])
+    );
+}
+
+#[test]
 fn nothing_that_it_does_not_know_is_run() {
     // What an attacker would send: os.system("touch /tmp/x").
     let state = begin().text("a").raw(b"cos\nsystem\n(").text("touch /tmp/x").raw(b"tR");
@@ -118,8 +129,10 @@ fn what_does_not_fit_is_told() {
     for (bytes, what) in [
         (one("FloatStorage", 4, 1, &[2, 2], &[2, 1]), "not within its storage"),
         (one("FloatStorage", 4, 0, &[i32::MAX, i32::MAX, i32::MAX], &[1, 1, 1]), "not within its storage"),
-        (one("FloatStorage", 4, 0, &[2, 2], &[1, 2]), "row by row"),
-        (one("FloatStorage", 4, 0, &[2, 2], &[1]), "row by row"),
+        (one("FloatStorage", 4, 0, &[2, 2], &[1]), "not within its storage"),
+        (one("FloatStorage", 4, 0, &[2, 2], &[3, 1]), "not within its storage"),
+        (one("FloatStorage", 4, 0, &[5], &[0]), "not within its storage"),
+        (one("FloatStorage", 4, 0, &[2, 2], &[i32::MAX, i32::MAX]), "not within its storage"),
         (one("FloatStorage", 4, -1, &[1], &[1]), "operation 0x52"),
         (one("FloatStorage", 5, 0, &[2, 2], &[2, 1]), "5 were announced"),
         (one("HalfStorage", 4, 0, &[2, 2], &[2, 1]), "`torch.HalfStorage`"),

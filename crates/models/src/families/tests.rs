@@ -94,8 +94,10 @@ fn a_space_holds_small_and_large_and_is_mostly_cheap() {
             costs.iter().map(|c| c.weights_bytes).min(),
             costs.iter().map(|c| c.weights_bytes).max(),
         );
-        assert!(within(20_000) > 0.03 && within(100_000) > 0.2 && within(200_000) > 0.35, "{}", family.name());
-        assert!(mib > 0.8 && macs > 0.7, "{}", family.name());
+        // The blocks of a backbone are as large as others made them.
+        let least = if family.backbone().is_some() { [0.03, 0.2, 0.35, 0.8, 0.5] } else { [0.03, 0.2, 0.35, 0.8, 0.7] };
+        let shares = [within(20_000), within(100_000), within(200_000), mib, macs];
+        assert!(shares.iter().zip(least).all(|(share, least)| *share > least), "{} {shares:?}", family.name());
     }
 }
 
@@ -106,7 +108,10 @@ fn default_genomes_are_of_the_space_and_small() {
         let space = kindling_spec::SearchSpace { families: vec![space] };
         let mut least = 0;
         for (i, genome) in defaults_of(*family).enumerate() {
-            assert!(space.contains(&genome), "{genome:?}");
+            let named = |name: &String| space.families[0].params.iter().any(|p| p.name == *name);
+            let mut own = genome.clone();
+            own.params.retain(|name, _| named(name));
+            assert!(space.contains(&own), "{genome:?}");
             let cost = build_graph(&genome, 3).unwrap().cost().unwrap();
             println!(
                 "{:<10} {i} {} parameters {} bytes {} MACs {} RAM",
@@ -116,13 +121,15 @@ fn default_genomes_are_of_the_space_and_small() {
                 cost.macs,
                 cost.peak_ram_bytes
             );
-            assert!((8_000..=24_500).contains(&cost.parameters), "{} {i}: {}", family.name(), cost.parameters);
-            assert!(cost.macs <= 4_000_000 && cost.weights_bytes < 100_000, "{} {i}: {}", family.name(), cost.macs);
+            let (most, macs, first) =
+                if family.backbone().is_some() { (50_000, 20_000_000, 9_000_000) } else { (24_500, 4_000_000, 1_500_000) };
+            assert!((8_000..=most).contains(&cost.parameters), "{} {i}: {}", family.name(), cost.parameters);
+            assert!(cost.macs <= macs && cost.weights_bytes <= 200_000, "{} {i}: {}", family.name(), cost.macs);
             // The first is the fastest to train.
             assert!(cost.macs > least, "{} {i}", family.name());
             if i == 0 {
                 least = cost.macs;
-                assert!(cost.macs < 1_500_000, "{}: {}", family.name(), cost.macs);
+                assert!(cost.macs < first, "{}: {}", family.name(), cost.macs);
             }
         }
         assert!(least > 0, "{} has no default", family.name());
