@@ -1,4 +1,4 @@
-//! Every family in every format: random networks, written, read back and run.
+//! Every family and every backbone in every format: random networks, written, read back and run.
 
 use crate::harness::picture;
 use kindling_data::resize_f32;
@@ -7,6 +7,7 @@ use kindling_export::{
     OWNERSHIP, ObjectiveValue, TOLERANCE, Versions, write_bundle,
 };
 use kindling_graph::{Graph, Weights, random_weights};
+use kindling_models::backbones::{BACKBONES, Cut, End};
 use kindling_models::{FAMILIES, Network, build_graph, default_genomes};
 use kindling_search::{Sampler, samplers::Random};
 use kindling_spec::{ExportFormat, FamilySpace, Genome, Metric, SearchSpace, TaskSpec};
@@ -102,14 +103,26 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
     }
 }
 
+/// Every backbone cut early, under a name that no family has.
+fn backbones() -> Vec<(Genome, Graph)> {
+    let cut = |b: &&dyn kindling_models::backbones::Backbone| {
+        let graph = b.build(Cut::After(4), 64, End::Classes(3)).unwrap();
+        (Genome { family: b.name().into(), params: Default::default() }, graph)
+    };
+    BACKBONES.iter().map(cut).collect()
+}
+
 #[test]
 fn every_family_is_written_in_every_format_and_answers_as_burn_does() {
     let device = open_device("flex").unwrap();
+    let mut sets = vec![backbones()];
     for family in FAMILIES {
         let genomes = genomes(family.name());
         assert_eq!(genomes.len(), 3, "{}", family.name());
-        for genome in genomes {
-            let graph = build_graph(&genome, 3).unwrap();
+        sets.push(genomes.into_iter().map(|genome| (genome.clone(), build_graph(&genome, 3).unwrap())).collect());
+    }
+    for set in sets {
+        for (genome, graph) in set {
             let weights = random_weights(&graph, 5).unwrap();
             let judges = judges(&device, &graph, &weights);
             let burnpack = Network::from_weights(&graph, &weights, &device.device).unwrap().burnpack().unwrap();

@@ -47,8 +47,34 @@ pub(crate) fn with_softmax() -> Graph {
     net.finish(x).unwrap()
 }
 
+/// An inverted residual block as pretrained networks have it: TensorFlow's padding, more at the end, and its epsilon.
+pub(crate) fn same_padded() -> Graph {
+    let mut net = GraphBuilder::new(InputSpec::rgb(32));
+    let mut layer = |name: &str, x: Source, channels: usize, kernel: usize, strides: usize, group: usize| {
+        let all = kernel - strides.min(kernel);
+        let (before, after) = (all / 2, all - all / 2);
+        let (kernel, strides, pads) = ([kernel; 2], [strides; 2], [before, before, after, after]);
+        let op = Op::Conv { out_channels: channels, kernel, strides, pads, group, bias: false };
+        let x = net.push(name, op, &[x]);
+        net.push(&format!("{name}_bn"), Op::BatchNormalization { epsilon: 1e-3 }, &[x])
+    };
+    let x = layer("stem", Source::Input, 8, 3, 2, 1);
+    let y = layer("expand", x, 24, 1, 1, 1);
+    let y = layer("dw", y, 24, 5, 1, 24);
+    let y = layer("project", y, 8, 1, 1, 1);
+    let x = net.add("sum", x, y);
+    let pads = [1, 1, 2, 2];
+    let half = Op::Conv { out_channels: 8, kernel: [5, 5], strides: [2, 2], pads, group: 8, bias: false };
+    let x = net.push("half", half, &[x]);
+    let x = net.relu6("half_act", x);
+    let x = net.global_average_pool("gap", x);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("fc", x, 3);
+    net.finish(x).unwrap()
+}
+
 pub(crate) fn graphs() -> Vec<(&'static str, Graph)> {
-    vec![("everything", everything()), ("with_softmax", with_softmax())]
+    vec![("everything", everything()), ("with_softmax", with_softmax()), ("same_padded", same_padded())]
 }
 
 pub(crate) fn labels() -> Vec<String> {

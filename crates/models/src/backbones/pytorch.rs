@@ -59,6 +59,26 @@ struct View {
     storage: Storage,
     offset: usize,
     shape: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+impl View {
+    /// A view within its storage, and no larger, so that no stride of 0 makes much of little.
+    fn new(storage: &Storage, offset: usize, shape: Vec<usize>, strides: Vec<usize>) -> Option<Self> {
+        let length = shape.iter().try_fold(1usize, |length, axis| length.checked_mul(*axis))?;
+        let mut last = shape.iter().zip(&strides).map(|(axis, stride)| axis.saturating_sub(1).checked_mul(*stride));
+        let last = last.try_fold(offset, |at, step| at.checked_add(step?))?;
+        let within = shape.len() == strides.len() && length <= storage.length && last < storage.length;
+        within.then(|| Self { storage: storage.clone(), offset, shape, strides })
+    }
+
+    /// Where in the storage each number is, row by row. What was converted from another framework often
+    /// lies transposed.
+    fn places(&self) -> Vec<usize> {
+        self.shape.iter().zip(&self.strides).fold(vec![self.offset], |places, (axis, stride)| {
+            places.iter().flat_map(|place| (0..*axis).map(move |i| place + i * stride)).collect()
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -118,11 +138,8 @@ fn read(bytes: &[u8]) -> Result<Weights, String> {
             }
             continue;
         }
-        // `views` has seen to it that the product does not overflow and that the storage holds it.
-        let length: usize = view.shape.iter().product();
-        let part = data.get(view.offset * 4..(view.offset + length) * 4).unwrap_or_default();
-        let (numbers, _) = part.as_chunks::<4>();
-        let data = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let (numbers, _) = data.as_chunks::<4>();
+        let data = view.places().into_iter().map(|place| f32::from_le_bytes(numbers[place])).collect();
         weights.insert(name.to_string(), Tensor::new(view.shape.clone(), data).map_err(|e| e.to_string())?);
     }
     Ok(weights)
@@ -141,6 +158,9 @@ fn views(state: Vec<(Value, Value)>) -> Result<BTreeMap<Rc<str>, Rc<View>>, Stri
     }
     Ok(views)
 }
+
+/// The bytes of each storage by its key.
+type Storages<'a> = BTreeMap<Rc<str>, (Number, &'a [u8])>;
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -174,11 +194,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The numbers behind the last pickle, in the order of its keys.
-    fn storages(
-        &mut self,
-        keys: &[Value],
-        views: &BTreeMap<Rc<str>, Rc<View>>,
-    ) -> Result<BTreeMap<Rc<str>, (Number, &'a [u8])>, String> {
+    fn storages(&mut self, keys: &[Value], views: &BTreeMap<Rc<str>, Rc<View>>) -> Result<Storages<'a>, String> {
         let mut wanted: BTreeMap<Rc<str>, &Storage> = BTreeMap::new();
         for (name, view) in views {
             if let Some(other) = wanted.insert(view.storage.key.clone(), &view.storage)
@@ -280,7 +296,7 @@ impl Stack {
         self.values.pop().filter(|value| !matches!(value, Value::Mark))
     }
 
-    fn to_mark(&mut self) -> Option<Vec<Value>> {
+    fn above_mark(&mut self) -> Option<Vec<Value>> {
         let mark = self.values.iter().rposition(|value| matches!(value, Value::Mark))?;
         let above = self.values.split_off(mark + 1);
         self.values.pop();
@@ -306,15 +322,15 @@ impl Stack {
     /// The operations that make one value of several.
     fn combine(&mut self, operation: u8) -> Result<Option<()>, String> {
         let Some(value) = (match operation {
-            b't' => self.to_mark().and_then(tuple),
+            b't' => self.above_mark().and_then(tuple),
             0x85..=0x87 => {
                 let count = usize::from(operation - 0x84);
                 let start = self.values.len().checked_sub(count);
                 start.map(|start| self.values.split_off(start)).and_then(tuple)
             }
             b's' => self.pop().zip(self.pop()).and_then(|(value, key)| self.extend_dict(vec![key, value])),
-            b'u' => self.to_mark().and_then(|items| self.extend_dict(items)),
-            b'e' => match self.to_mark().zip(self.pop()) {
+            b'u' => self.above_mark().and_then(|items| self.extend_dict(items)),
+            b'e' => match self.above_mark().zip(self.pop()) {
                 Some((items, Value::List(mut list))) if items.iter().all(|item| item.depth() == 0) => {
                     list.extend(items);
                     Some(Value::List(list))
@@ -396,24 +412,10 @@ fn call(name: Name, arguments: &[Value]) -> Result<Option<Value>, String> {
             let (Some(offset), Some(shape), Some(strides)) = (offset.count(), counts(shape), counts(strides)) else {
                 return Ok(None);
             };
-            let length = shape.iter().try_fold(1usize, |length, axis| length.checked_mul(*axis));
-            let end = length.and_then(|length| length.checked_add(offset));
-            if end.is_none_or(|end| end > storage.length) {
-                return Err(format!(
-                    "a tensor of {shape:?} from {offset} on is not within its storage of {}",
-                    storage.length
-                ));
-            }
-            let mut step = 1usize;
-            let rows = shape.iter().zip(&strides).rev().all(|(axis, stride)| {
-                let fits = *axis == 1 || *stride == step;
-                step = step.saturating_mul(*axis);
-                fits
-            });
-            if !rows || shape.len() != strides.len() {
-                return Err(format!("a tensor of {shape:?} with strides {strides:?} does not lie row by row"));
-            }
-            Ok(Some(Value::View(Rc::new(View { storage: storage.clone(), offset, shape }))))
+            let what = format!("a tensor of {shape:?} from {offset} on, strides {strides:?}");
+            let view = View::new(storage, offset, shape, strides);
+            let view = view.ok_or_else(|| format!("{what}, is not within its storage of {}", storage.length))?;
+            Ok(Some(Value::View(Rc::new(view))))
         }
         _ => Ok(None),
     }
