@@ -33,17 +33,10 @@ impl Pickle {
         self.raw(b"t")
     }
 
-    /// `name: _rebuild_tensor_v2(storage, offset, shape, strides, False, OrderedDict())`.
-    fn tensor(
-        self,
-        name: &str,
-        kind: &str,
-        key: &str,
-        length: i32,
-        offset: i32,
-        shape: &[i32],
-        strides: &[i32],
-    ) -> Self {
+    /// `name: _rebuild_tensor_v2(storage, offset, shape, strides, False, OrderedDict())`; a storage is its type,
+    /// key and length.
+    fn tensor(self, name: &str, storage: (&str, &str, i32), offset: i32, shape: &[i32], strides: &[i32]) -> Self {
+        let (kind, key, length) = storage;
         let storage = self.text(name).raw(b"ctorch._utils\n_rebuild_tensor_v2\n((").text("storage");
         let storage = storage.raw(format!("ctorch\n{kind}\n").as_bytes()).text(key).text("cpu").int(length).raw(b"NtQ");
         storage.int(offset).ints(shape).ints(strides).raw(b"\x89ccollections\nOrderedDict\n)RtR")
@@ -76,9 +69,9 @@ fn begin() -> Pickle {
 /// Two tensors that share a storage, one of their own, and a counter.
 fn good() -> Vec<u8> {
     let state = begin()
-        .tensor("a", "FloatStorage", "7", 6, 0, &[2, 1, 2], &[2, 9, 1])
-        .tensor("b", "FloatStorage", "7", 6, 4, &[2], &[1])
-        .tensor("bn.num_batches_tracked", "LongStorage", "8", 1, 0, &[], &[]);
+        .tensor("a", ("FloatStorage", "7", 6), 0, &[2, 1, 2], &[2, 9, 1])
+        .tensor("b", ("FloatStorage", "7", 6), 4, &[2], &[1])
+        .tensor("bn.num_batches_tracked", ("LongStorage", "8", 1), 0, &[], &[]);
     file(state, &[("8", 1, vec![0; 8]), ("7", 6, reals(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))])
 }
 
@@ -102,7 +95,7 @@ fn tensors_come_out_by_name() {
 
 #[test]
 fn what_lies_transposed_comes_out_row_by_row() {
-    let state = begin().tensor("w", "FloatStorage", "1", 7, 1, &[2, 3], &[1, 2]);
+    let state = begin().tensor("w", ("FloatStorage", "1", 7), 1, &[2, 3], &[1, 2]);
     let storage = reals(&[9.0, 1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
     let weights = read_pytorch(&file(state, &[("1", 7, storage)])).unwrap();
     assert_eq!(
@@ -123,7 +116,7 @@ fn nothing_that_it_does_not_know_is_run() {
 #[test]
 fn what_does_not_fit_is_told() {
     let one = |kind: &str, length, offset, shape: &[i32], strides: &[i32]| {
-        file(begin().tensor("w", kind, "1", length, offset, shape, strides), &[("1", 4, reals(&[0.0; 4]))])
+        file(begin().tensor("w", (kind, "1", length), offset, shape, strides), &[("1", 4, reals(&[0.0; 4]))])
     };
     assert!(read_pytorch(&one("FloatStorage", 4, 0, &[2, 2], &[2, 1])).is_ok());
     for (bytes, what) in [
@@ -142,12 +135,12 @@ fn what_does_not_fit_is_told() {
     ] {
         assert!(told(&bytes).contains(what), "{what}: {}", told(&bytes));
     }
-    let whole = begin().tensor("w", "LongStorage", "1", 1, 0, &[1], &[1]);
+    let whole = begin().tensor("w", ("LongStorage", "1", 1), 0, &[1], &[1]);
     assert!(told(&file(whole, &[("1", 1, vec![0; 8])])).contains("whole numbers"));
-    let twice = begin().tensor("w", "FloatStorage", "1", 1, 0, &[1], &[1]);
-    let twice = twice.tensor("w", "FloatStorage", "1", 1, 0, &[1], &[1]);
+    let twice = begin().tensor("w", ("FloatStorage", "1", 1), 0, &[1], &[1]);
+    let twice = twice.tensor("w", ("FloatStorage", "1", 1), 0, &[1], &[1]);
     assert!(told(&file(twice, &[("1", 1, reals(&[0.0]))])).contains("there twice"));
-    let state = begin().tensor("w", "FloatStorage", "1", 1, 0, &[1], &[1]);
+    let state = begin().tensor("w", ("FloatStorage", "1", 1), 0, &[1], &[1]);
     assert!(told(&file(state, &[])).contains("`1` is missing"));
 }
 
