@@ -336,7 +336,7 @@ mod tests {
                 let bits = derive_seed(round as u64, stream);
                 // One limit in three is not set.
                 let at = (bits >> 11) as f64 / (1u64 << 53) as f64;
-                (bits % 3 != 0).then(|| (low.ln() + at * (high / low).ln()).exp() as u64)
+                (!bits.is_multiple_of(3)).then(|| (low.ln() + at * (high / low).ln()).exp() as u64)
             };
             let constraints = Constraints {
                 max_weights_bytes: draw(0, 1_000.0, 500_000.0),
