@@ -159,10 +159,11 @@ pub(super) fn fetch(
     let pretrained = Pretrained::from_pytorch(name, &recipe.checkpoint.sha256, &checkpoint).map_err(refused)?;
     let bytes = pretrained.to_bytes().map_err(refused)?;
     // Under another name until it is whole.
-    let write = |e| Failure::io(&path, "the weights cannot be written")(e);
-    let mut part = tempfile::NamedTempFile::new_in(&folder).map_err(write)?;
-    part.write_all(&bytes).and_then(|()| part.as_file().sync_all()).map_err(write)?;
-    part.persist(&path).map_err(|e| write(e.error))?;
+    let part = folder.join(format!("{name}.safetensors.part"));
+    let write = |e| Failure::io(&part, "the weights cannot be written")(e);
+    let mut file = std::fs::File::create(&part).map_err(write)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(write)?;
+    std::fs::rename(&part, &path).map_err(Failure::io(&path, "the weights cannot be moved there"))?;
     Ok((path, true))
 }
 

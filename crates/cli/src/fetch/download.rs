@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, http::Response};
 
 /// Tries at each address.
@@ -93,7 +94,13 @@ fn once(url: &str, file: &recipe::File, part: &Path, progress: &dyn Fn(u64, u64)
     let resume = have > 0 && (file.sha256.is_some() || !tag.is_empty());
     let trouble = |what: String| Failure::new(Exit::Download, what).at(url);
 
+    // As OpenSSL and curl have it, for networks whose proxy has an authority of its own.
+    let authorities = match std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
+        Some(path) => authorities(Path::new(&path)).map_err(Trouble::Ours)?,
+        None => RootCerts::WebPki,
+    };
     let agent: Agent = Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(authorities).build())
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(SILENCE))
@@ -136,6 +143,23 @@ fn once(url: &str, file: &recipe::File, part: &Path, progress: &dyn Fn(u64, u64)
         let _ = discard(part);
         Trouble::Elsewhere(trouble(what))
     })
+}
+
+/// The certificates of a PEM file.
+pub(super) fn authorities(path: &Path) -> Result<RootCerts, Failure> {
+    let pem = std::fs::read(path).map_err(Failure::io(path, "SSL_CERT_FILE cannot be read"))?;
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        return Err(Failure::new(Exit::Failed, "SSL_CERT_FILE holds no certificates")
+            .at(path.display().to_string())
+            .mend("name a file of PEM certificates, or unset the variable"));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 enum Received {

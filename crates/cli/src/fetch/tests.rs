@@ -1,7 +1,8 @@
 //! Fetching, against a file server on the loopback interface.
 
+use super::download::{authorities, hex};
+use super::fetch;
 use super::recipe::{File, Layout, Recipe};
-use super::{download::hex, fetch};
 use crate::failure::Exit;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
@@ -133,6 +134,18 @@ fn the_second_address_is_tried_when_the_first_has_other_bytes() {
     let to = tempfile::tempdir().unwrap();
     let path = fetch(&archive(vec![wrong.url, right.url], Some(hash)), to.path()).unwrap();
     assert_eq!(std::fs::read(path).unwrap(), bytes);
+}
+
+#[test]
+fn authorities_come_from_a_file_of_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    std::fs::write(&path, "A CA\n-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n").unwrap();
+    let ureq::tls::RootCerts::Specific(found) = authorities(&path).unwrap() else { panic!("not those of the file") };
+    assert_eq!(found.iter().map(|c| c.der().to_vec()).collect::<Vec<_>>(), [[0, 1, 2]]);
+    std::fs::write(&path, "no certificates").unwrap();
+    assert!(authorities(&path).unwrap_err().to_string().contains("SSL_CERT_FILE"));
+    assert!(authorities(dir.path()).unwrap_err().to_string().contains("SSL_CERT_FILE"));
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
