@@ -264,7 +264,8 @@ fn uneven(view: &View) -> bool {
     counts.iter().max() > counts.iter().min().map(|least| least * 2).as_ref()
 }
 
-/// Each family's good first networks with the default training, the families taking turns.
+/// Each family's good first networks with the default training, the families taking turns. Those that begin with what
+/// others learned come before all but the first, which is there so that something can be downloaded at once.
 fn portfolio(space: &SearchSpace, uneven: bool) -> Vec<Genome> {
     let training = default_training(uneven).map(|(name, value)| (name.to_owned(), value));
     let of_family: Vec<Vec<Genome>> = space
@@ -281,7 +282,13 @@ fn portfolio(space: &SearchSpace, uneven: bool) -> Vec<Genome> {
         })
         .collect();
     let longest = of_family.iter().map(Vec::len).max().unwrap_or(0);
-    (0..longest).flat_map(|i| of_family.iter().filter_map(move |list| list.get(i).cloned())).collect()
+    let mut genomes: Vec<Genome> =
+        (0..longest).flat_map(|i| of_family.iter().filter_map(move |list| list.get(i).cloned())).collect();
+    let pretrained = |genome: &Genome| FAMILIES.iter().any(|f| f.name() == genome.family && f.backbone().is_some());
+    if let Some(rest) = genomes.get_mut(1..) {
+        rest.sort_by_key(|genome| !pretrained(genome));
+    }
+    genomes
 }
 
 #[cfg(test)]

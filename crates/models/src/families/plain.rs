@@ -1,7 +1,7 @@
 //! Convolutions one after another, each with normalisation and activation (Simonyan and Zisserman 2015,
 //! VGG, with strides or pools between the stages).
 
-use super::{Family, Reader, common_params, defaults};
+use super::{Family, Reader, common_params, defaults, fine};
 use crate::ModelError;
 use kindling_graph::Graph;
 use kindling_spec::{Genome, Param, Value};
@@ -41,7 +41,8 @@ impl Family for Plain {
                 ],
             )
         };
-        vec![genome(32, 16, 1.75, 1), genome(48, 16, 1.25, 2), genome(48, 16, 2.0, 1)]
+        let fine = genome(96, 12, 1.5, 2).into_iter().chain(fine()).collect();
+        vec![genome(32, 16, 1.75, 1), fine, genome(48, 16, 1.25, 2), genome(48, 16, 2.0, 1)]
     }
 
     fn build(&self, genome: &Genome, classes: usize) -> Result<Graph, ModelError> {

@@ -1,6 +1,6 @@
 //! Residual blocks (He et al. 2016), as small as MLPerf Tiny's ResNet-8.
 
-use super::{Family, Reader, common_params, defaults, layers::Layers, round4};
+use super::{Family, Reader, common_params, defaults, fine, layers::Layers, round4};
 use crate::ModelError;
 use kindling_graph::{Graph, Source};
 use kindling_spec::{Genome, Param, Value};
@@ -40,7 +40,13 @@ impl Family for Residual {
                 ],
             )
         };
-        vec![genome(32, 12, 1.5, 1, "basic"), genome(48, 12, 1.5, 1, "basic"), genome(48, 16, 1.5, 2, "bottleneck")]
+        let fine = genome(96, 12, 1.5, 1, "basic").into_iter().chain(fine()).collect();
+        vec![
+            genome(32, 12, 1.5, 1, "basic"),
+            fine,
+            genome(48, 12, 1.5, 1, "basic"),
+            genome(48, 16, 1.5, 2, "bottleneck"),
+        ]
     }
 
     fn build(&self, genome: &Genome, classes: usize) -> Result<Graph, ModelError> {

@@ -124,7 +124,7 @@ fn default_genomes_are_of_the_space_and_small() {
             let (most, macs, first) = if family.backbone().is_some() {
                 (50_000, 20_000_000, 9_000_000)
             } else {
-                (24_500, 4_000_000, 1_500_000)
+                (50_000, 14_000_000, 1_500_000)
             };
             assert!((8_000..=most).contains(&cost.parameters), "{} {i}: {}", family.name(), cost.parameters);
             assert!(cost.macs <= macs && cost.weights_bytes <= 200_000, "{} {i}: {}", family.name(), cost.macs);
