@@ -82,6 +82,28 @@ pub fn score(objective: f64, log_loss: f64, classes: usize) -> f64 {
 /// See [`score`].
 const LOG_LOSS_SHARE: f64 = 0.3;
 
+/// Trials with a result, the best first: by what each would reach at the highest rung so far, which is its last
+/// value and for each rung above that the median of what the trials gained there that were trained on.
+fn rank(history: &[Observation]) -> Vec<&Observation> {
+    let highest = history.iter().filter_map(|o| o.last()).map(|rung| rung.index).max().unwrap_or(0);
+    let gains: Vec<f64> = (0..highest)
+        .map(|rung| {
+            let value = |o: &Observation, rung| o.rungs.iter().find(|r| r.index == rung).map(|r| r.value);
+            let gain = |o: &Observation| Some(value(o, rung + 1)? - value(o, rung)?).filter(|g| g.is_finite());
+            let mut gains: Vec<f64> = history.iter().filter_map(gain).collect();
+            gains.sort_by(f64::total_cmp);
+            gains.get(gains.len() / 2).copied().unwrap_or(0.0).max(0.0)
+        })
+        .collect();
+    let mut trials: Vec<(f64, &Observation)> = history
+        .iter()
+        .filter_map(|o| o.last().map(|rung| (rung.value + gains.iter().skip(rung.index as usize).sum::<f64>(), o)))
+        .map(|(value, o)| (if value.is_nan() { f64::NEG_INFINITY } else { value }, o))
+        .collect();
+    trials.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.number.cmp(&b.1.number)));
+    trials.into_iter().map(|(_, o)| o).collect()
+}
+
 /// The epochs trained in all at the end of each rung: `first * eta^index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ladder {

@@ -1,6 +1,6 @@
 //! The decision a study takes whenever a worker is free.
 
-use crate::{Ladder, Observation, Pruner, Sampler, derive_seed};
+use crate::{Ladder, Observation, Pruner, Sampler, derive_seed, rank};
 use kindling_spec::{Genome, SearchSpace, TrialState};
 
 /// A study's settings; its history is passed in.
@@ -177,13 +177,10 @@ impl Study<'_> {
     }
 }
 
-/// Trials with a result that were not given up, best value first; the earlier wins a tie.
+/// Trials that were not given up, the most promising first. Compared by what they have reached, those that were
+/// trained longer would seem better.
 fn best_first(history: &[Observation]) -> impl Iterator<Item = &Observation> {
-    let mut trials: Vec<_> = history
-        .iter()
-        .filter(|o| !matches!(o.state, TrialState::Failed | TrialState::Pruned))
-        .filter_map(|o| o.best().map(|v| (v, o)))
-        .collect();
-    trials.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.number.cmp(&b.1.number)));
-    trials.into_iter().map(|(_, o)| o)
+    rank(history)
+        .into_iter()
+        .filter(|o| !matches!(o.state, TrialState::Failed | TrialState::Pruned) && o.best().is_some())
 }

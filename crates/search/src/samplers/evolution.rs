@@ -1,7 +1,7 @@
 //! Regularised evolution (Real et al. 2019, "Regularized Evolution for Image Classifier Architecture Search").
 
-use super::{Random, Sampler, tpe::rank, unit};
-use crate::{Observation, derive_seed};
+use super::{Random, Sampler, unit};
+use crate::{Observation, derive_seed, rank};
 use kindling_spec::{Domain, Genome, SearchSpace};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

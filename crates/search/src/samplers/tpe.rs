@@ -2,7 +2,7 @@
 //! Falkner et al. 2018, BOHB).
 
 use super::{Random, Sampler, unit};
-use crate::{Observation, derive_seed};
+use crate::{Observation, derive_seed, rank};
 use kindling_spec::{Domain, FamilySpace, Genome, SearchSpace};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 
 /// Draws near trials that went well and far from those that did not.
 ///
-/// Trials that went further up the ladder count as better, since a pruner sent them there; those of one
-/// rung are compared by their value at it.
+/// Which are good is told by what each would reach at the highest rung so far.
 pub struct Tpe;
 
 /// Trials with a result before anything is concluded from them.
@@ -65,28 +64,6 @@ impl Sampler for Tpe {
         }
         best.map(|(_, genome)| genome)
     }
-}
-
-/// Trials with a result, the best first: by what each would reach at the highest rung so far, which is its last
-/// value and for each rung above that the median of what the trials gained there that were trained on.
-pub(super) fn rank(history: &[Observation]) -> Vec<&Observation> {
-    let highest = history.iter().filter_map(|o| o.last()).map(|rung| rung.index).max().unwrap_or(0);
-    let gains: Vec<f64> = (0..highest)
-        .map(|rung| {
-            let value = |o: &Observation, rung| o.rungs.iter().find(|r| r.index == rung).map(|r| r.value);
-            let gain = |o: &Observation| Some(value(o, rung + 1)? - value(o, rung)?).filter(|g| g.is_finite());
-            let mut gains: Vec<f64> = history.iter().filter_map(gain).collect();
-            gains.sort_by(f64::total_cmp);
-            gains.get(gains.len() / 2).copied().unwrap_or(0.0).max(0.0)
-        })
-        .collect();
-    let mut trials: Vec<(f64, &Observation)> = history
-        .iter()
-        .filter_map(|o| o.last().map(|rung| (rung.value + gains.iter().skip(rung.index as usize).sum::<f64>(), o)))
-        .map(|(value, o)| (if value.is_nan() { f64::NEG_INFINITY } else { value }, o))
-        .collect();
-    trials.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.number.cmp(&b.1.number)));
-    trials.into_iter().map(|(_, o)| o).collect()
 }
 
 /// One family's two densities.
