@@ -189,7 +189,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--budgets", default="250,500,1000,2000")
     parser.add_argument("--table")
-    parser.add_argument("--table-budgets", default="10,20,40,80,160,320")
+    parser.add_argument("--table-budgets", default="5,10,20,40,80")
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = f"optuna {optuna.__version__}"

@@ -7,7 +7,7 @@ use crate::{output, running};
 use kindling_data::Limits;
 use kindling_engine::{LeaderboardEntry, Progress, Service, WorkerFleet, run_scheduler};
 use kindling_spec::{BackboneName, TaskId, TaskKind, TaskSpec, TaskState};
-use kindling_store::{DatasetRecord, FileRecord, ModelRecord};
+use kindling_store::{DatasetRecord, FileRecord, ModelRecord, TaskRecord};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Request<'a> {
     /// A folder or archive of examples.
     pub(crate) data: &'a Path,
+    /// Other examples that an earlier task learns first, with the same budget.
+    pub(crate) after: Option<&'a Path>,
     /// The task; its `dataset` is filled in.
     pub(crate) spec: Value,
     /// An empty folder for everything that is kept meanwhile.
@@ -52,17 +54,12 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Outcome, Failure> {
         lend_backbone(&service, name, request.backbones)?;
     }
 
-    let dataset = seal(&service, request.data, spec.kind, request.label, &stop).await?;
-    let mut posted = request.spec.clone();
-    posted["dataset"] = json!(dataset.id);
-    let task = service.create_task(&posted).await?;
-    let start = Instant::now();
-    let workers = Workers::start(&service, request.device, request.workers, &stop)?;
-    let watched = watch(&service, &task.id, &spec, request.label, &stop, start).await;
-    let seconds = start.elapsed().as_secs_f64();
-    workers.end().await;
-
-    let (progress, first_model) = watched?;
+    if let Some(after) = request.after {
+        let label = format!("{}, before it", request.label);
+        search(&service, &request, after, &label, &stop).await?;
+    }
+    let Searched { dataset, task, progress, seconds, first_model } =
+        search(&service, &request, request.data, request.label, &stop).await?;
     let leaderboard = service.leaderboard(&task.id).await?;
     let Some(best) = leaderboard.first() else {
         let why = progress.reason.clone().unwrap_or_else(|| "no candidate could be finished".to_owned());
@@ -75,6 +72,37 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Outcome, Failure> {
         files.push(service.model_file(&best.id, &file.name).await?);
     }
     Ok(Outcome { dataset, progress, leaderboard, best, files, seconds, first_model })
+}
+
+/// A study that is over.
+struct Searched {
+    dataset: DatasetRecord,
+    task: TaskRecord,
+    progress: Progress,
+    seconds: f64,
+    first_model: Option<f64>,
+}
+
+/// Seals the data, posts the task, and works on it until it is over.
+async fn search(
+    service: &Service,
+    request: &Request<'_>,
+    data: &Path,
+    label: &str,
+    stop: &CancellationToken,
+) -> Result<Searched, Failure> {
+    let spec = TaskSpec::from_json(&request.spec)?;
+    let dataset = seal(service, data, spec.kind, label, stop).await?;
+    let mut posted = request.spec.clone();
+    posted["dataset"] = json!(dataset.id);
+    let task = service.create_task(&posted).await?;
+    let start = Instant::now();
+    let workers = Workers::start(service, request.device, request.workers, stop)?;
+    let watched = watch(service, &task.id, &spec, label, stop, start).await;
+    let seconds = start.elapsed().as_secs_f64();
+    workers.end().await;
+    let (progress, first_model) = watched?;
+    Ok(Searched { dataset, task, progress, seconds, first_model })
 }
 
 /// Copies a backbone's weights from where `kindling fetch backbone` put them to the service's folder.

@@ -22,6 +22,8 @@ mod scheduler;
 mod service;
 mod space;
 mod tasks;
+mod teacher;
+mod warm_start;
 mod worker;
 
 pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};

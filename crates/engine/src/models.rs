@@ -220,7 +220,7 @@ impl Service {
         .await
     }
 
-    async fn open_model(&self, id: &ModelId) -> Result<Arc<OnnxModel>, EngineError> {
+    pub(crate) async fn open_model(&self, id: &ModelId) -> Result<Arc<OnnxModel>, EngineError> {
         if let Some(open) = self.model_cache().get(id) {
             return Ok(open);
         }

@@ -33,10 +33,19 @@ impl Service {
     /// A trial's network, and the weights it begins from where others trained them.
     pub(crate) async fn trial_config(&self, plan: &Plan, trial: &TrialRecord) -> Result<TrialConfig, EngineError> {
         let (graph, seed) = (plan.graph(&trial.genome)?, plan.trial_seed(trial.number));
+        let config = |initial| TrialConfig { graph: graph.clone(), genome: trial.genome.clone(), seed, initial };
+        // Gone on with from a checkpoint, it needs none.
+        if trial.checkpoint.is_some() {
+            return Ok(config(None));
+        }
+        if let Some(model) = plan.earlier(&trial.genome)
+            && let Some(weights) = self.earlier_weights(model, &graph, &plan.view().classes, seed).await?
+        {
+            return Ok(config(Some(weights)));
+        }
         let family = FAMILIES.iter().find(|family| family.name() == trial.genome.family);
         let initial = match family.and_then(|family| family.backbone()).zip(plan.spec().backbone) {
-            // Gone on with from a checkpoint, it needs none.
-            Some((_, name)) if trial.checkpoint.is_none() => {
+            Some((_, name)) => {
                 let (path, graph) = (self.backbone_path(name), graph.clone());
                 let weights = blocking(move || {
                     let bytes = std::fs::read(&path).map_err(EngineError::io(&path))?;
@@ -46,6 +55,6 @@ impl Service {
             }
             _ => None,
         };
-        Ok(TrialConfig { graph, genome: trial.genome.clone(), seed, initial })
+        Ok(config(initial))
     }
 }

@@ -4,8 +4,9 @@
 //! A process killed in between loses nothing: a trial that waits without a job is pushed again. Time
 //! is passed in, so that tests step it.
 
+use kindling_data::Dataset;
 use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Hyperband, samplers::Tpe, score};
-use kindling_spec::{TaskId, TaskState, TrialId, TrialState};
+use kindling_spec::{TaskId, TaskSpec, TaskState, TrialId, TrialState};
 use kindling_store::{Job, RungResult, StoreError, TaskRecord, TrialRecord};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -283,10 +284,17 @@ impl Service {
             return Ok(plan);
         }
         let dataset = self.open_dataset(&task.dataset).await?;
-        let spec = task.spec.clone();
-        let plan = Arc::new(crate::error::blocking(move || Plan::new(&spec, &dataset)).await?);
+        let plan = Arc::new(self.make_plan(&task.spec, dataset).await?);
         self.plan_cache().put(&task.id, plan.clone());
         Ok(plan)
+    }
+
+    /// The plan of a study, with what it takes over from an earlier one.
+    pub(crate) async fn make_plan(&self, spec: &TaskSpec, dataset: Arc<Dataset>) -> Result<Plan, EngineError> {
+        let (planned, open) = (spec.clone(), dataset.clone());
+        let plan = crate::error::blocking(move || Plan::new(&planned, &open)).await?;
+        let earlier = self.earlier(spec, plan.view(), &dataset).await?;
+        Ok(plan.begin_from(earlier))
     }
 }
 

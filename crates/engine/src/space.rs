@@ -4,7 +4,9 @@ use kindling_data::{Dataset, View};
 use kindling_graph::{Cost, Graph};
 use kindling_models::{FAMILIES, Family, build_graph, default_genomes};
 use kindling_search::{Ladder, Sampler, derive_seed, samplers::Random};
-use kindling_spec::{BackboneName, Constraints, Domain, ErrorCode, FamilySpace, Genome, SearchSpace, TaskSpec, Value};
+use kindling_spec::{
+    BackboneName, Constraints, Domain, ErrorCode, FamilySpace, Genome, ModelId, Param, SearchSpace, TaskSpec, Value,
+};
 use std::collections::BTreeMap;
 
 use crate::EngineError;
@@ -17,6 +19,8 @@ const DRAWS: u32 = 12;
 const ETA: u32 = 3;
 /// The last rung: 81 times the first.
 const TOP: u32 = 4;
+/// How much of the first networks' targets is the teacher's answer, in a study that has one.
+const TAUGHT: f64 = 0.5;
 
 /// Everything about a study that follows from its task and data and never changes.
 #[derive(Debug)]
@@ -26,6 +30,17 @@ pub struct Plan {
     space: SearchSpace,
     portfolio: Vec<Genome>,
     ladder: Ladder,
+    /// The model whose weights the portfolio's first genome begins from.
+    earlier: Option<ModelId>,
+}
+
+/// What a study takes over from an earlier one.
+#[derive(Debug, Default)]
+pub(crate) struct Earlier {
+    /// Its best genomes.
+    pub(crate) genomes: Vec<Genome>,
+    /// The model whose weights go with the first of them.
+    pub(crate) weights: Option<ModelId>,
 }
 
 impl Plan {
@@ -36,15 +51,54 @@ impl Plan {
     /// ([`ErrorCode::LimitsTooTight`]); the message says by how much and which limit binds.
     pub fn new(spec: &TaskSpec, dataset: &Dataset) -> Result<Self, EngineError> {
         let view = View::new(dataset, &spec.groups(&dataset.manifest().classes))?;
-        let space = whole_space(spec.backbone);
-        let portfolio = portfolio(&space, uneven(&view));
+        let space = whole_space(spec.backbone, spec.distillation);
+        let mut portfolio = portfolio(&space, uneven(&view));
+        if spec.distillation {
+            // The first does not wait for the teacher.
+            for (number, genome) in portfolio.iter_mut().enumerate() {
+                let share = if number == 0 { 0.0 } else { TAUGHT };
+                genome.params.insert(kindling_train::distillation().name, Value::Float(share));
+            }
+        }
         // Shrunk once to what the task allows, where it can be.
         let classes = view.classes.len();
-        let portfolio = portfolio.into_iter().filter_map(|genome| fit(&spec.constraints, classes, genome)).collect();
+        let wished = portfolio.clone();
+        let mut portfolio: Vec<Genome> =
+            portfolio.into_iter().filter_map(|genome| fit(&spec.constraints, classes, genome)).collect();
+        let kept = wished.iter().filter(|genome| portfolio.contains(genome)).count();
+        if kept * 2 < wished.len() && !portfolio.is_empty() {
+            // Most had to be shrunk: networks that are small of themselves come before what is left of them.
+            let small = small_genomes()?.into_iter().filter_map(|genome| adopt(&space, &genome));
+            let small = small.filter_map(|genome| fit(&spec.constraints, classes, genome));
+            portfolio.splice(1..1, small.collect::<Vec<_>>());
+        }
         let first = LEAST_IMAGES.div_ceil(view.train.len().max(1)).clamp(1, 50) as u32;
-        let plan = Self { spec: spec.clone(), view, space, portfolio, ladder: Ladder { first, eta: ETA, top: TOP } };
+        let ladder = Ladder { first, eta: ETA, top: TOP };
+        let plan = Self { spec: spec.clone(), view, space, portfolio, ladder, earlier: None };
         plan.check_limits()?;
         Ok(plan)
+    }
+
+    /// Tries an earlier study's genomes first, as far as they are of this study's space and limits.
+    pub(crate) fn begin_from(mut self, earlier: Earlier) -> Self {
+        let adopted: Vec<Option<Genome>> =
+            earlier.genomes.iter().map(|genome| self.fit(adopt(&self.space, genome)?)).collect();
+        // Weights fit only the network they were trained in.
+        let same = |(old, new): (&Genome, &Genome)| {
+            let own = FAMILIES.iter().find(|family| family.name() == old.family).map(|family| family.params());
+            own.is_some_and(|own| own.iter().all(|p| old.params.get(&p.name) == new.params.get(&p.name)))
+        };
+        let first = earlier.genomes.first().zip(adopted.first().and_then(Option::as_ref));
+        self.earlier = earlier.weights.filter(|_| first.is_some_and(same));
+        let mut portfolio: Vec<Genome> = adopted.into_iter().flatten().collect();
+        portfolio.append(&mut self.portfolio);
+        self.portfolio = portfolio;
+        self
+    }
+
+    /// The model whose weights a trial of this genome begins from, if it is one.
+    pub(crate) fn earlier(&self, genome: &Genome) -> Option<&ModelId> {
+        self.earlier.as_ref().filter(|_| self.portfolio.first() == Some(genome))
     }
 
     /// The task.
@@ -129,9 +183,30 @@ fn limits(constraints: &Constraints, cost: &Cost) -> Vec<(&'static str, u64, u64
     .collect()
 }
 
+/// Genomes that did well in the recorded table of small networks: `kindling bench portfolio` chose them.
+fn small_genomes() -> Result<Vec<Genome>, EngineError> {
+    Ok(serde_json::from_str(include_str!("../portfolio.json"))?)
+}
+
+/// The genome with the parameters that its family has in this space, those that it lacks being the usual ones; `None`
+/// where the family is not of the space.
+fn adopt(space: &SearchSpace, genome: &Genome) -> Option<Genome> {
+    let family = space.families.iter().find(|family| family.family == genome.family)?;
+    let mut usual = default_genomes(&genome.family).into_iter().next().unwrap_or_default();
+    usual.extend(default_training(false).map(|(name, value)| (name.to_owned(), value)));
+    let value = |param: &Param| {
+        let own = genome.params.get(&param.name).filter(|value| param.domain.contains(value)).cloned();
+        let taught = (param.name == kindling_train::distillation().name).then_some(Value::Float(TAUGHT));
+        own.or_else(|| usual.get(&param.name).cloned()).or(taught)
+    };
+    let params = family.params.iter().map(|param| Some((param.name.clone(), value(param)?)));
+    Some(Genome { family: genome.family.clone(), params: params.collect::<Option<_>>()? })
+}
+
 /// Every family's parameters with those of training; of the pretrained families only the one asked for.
-fn whole_space(backbone: Option<BackboneName>) -> SearchSpace {
-    let training = kindling_train::params();
+fn whole_space(backbone: Option<BackboneName>, distillation: bool) -> SearchSpace {
+    let mut training = kindling_train::params();
+    training.extend(distillation.then(kindling_train::distillation));
     let may = |family: &&&dyn Family| {
         family.backbone().is_none_or(|own| backbone.is_some_and(|wanted| wanted.as_str() == own.name()))
     };
@@ -252,7 +327,7 @@ fn default_training(uneven: bool) -> [(&'static str, Value); 14] {
 
 /// Good first networks for these examples, with the training that studies start from; no limits are looked at.
 pub(crate) fn first_genomes(view: &View) -> Vec<Genome> {
-    portfolio(&whole_space(None), uneven(view))
+    portfolio(&whole_space(None, false), uneven(view))
 }
 
 /// Whether the largest class has more than twice the smallest's examples.
@@ -314,8 +389,27 @@ mod tests {
     }
 
     #[test]
+    fn the_learned_genomes_are_of_the_space_and_within_what_they_were_learned_for() {
+        let space = whole_space(None, false);
+        let genomes = small_genomes().unwrap();
+        assert!(!genomes.is_empty());
+        for genome in genomes {
+            let genome = adopt(&space, &genome).unwrap();
+            assert!(space.contains(&genome), "{genome:?}");
+            assert_eq!(adopt(&space, &genome), Some(genome.clone()));
+            let macs = cost(&genome, 10).unwrap().macs;
+            assert!(macs <= 300_000, "{macs}");
+            // Of another space it takes what that one has, and what it lacks from the usual.
+            let taught = adopt(&whole_space(None, true), &genome).unwrap();
+            assert_eq!(taught.params.get("distillation"), Some(&Value::Float(TAUGHT)));
+        }
+        let other = Genome { family: "efficientnet-lite0".into(), params: BTreeMap::new() };
+        assert_eq!(adopt(&space, &other), None);
+    }
+
+    #[test]
     fn nearly_every_draw_is_made_to_fit_and_what_fits_is_left_alone() {
-        let space = whole_space(None);
+        let space = whole_space(None, false);
         for constraints in constraints() {
             let drawn: Vec<Genome> = (0..120).filter_map(|n| Random.suggest(&space, &[], 7, n, 0)).collect();
             let mut fitted = 0;
@@ -338,7 +432,7 @@ mod tests {
     fn whatever_the_limits_are_nothing_that_breaks_one_is_ever_suggested() {
         for (round, backbone) in [None, Some(BackboneName::EfficientNetLite0)].into_iter().cycle().take(24).enumerate()
         {
-            let space = whole_space(backbone);
+            let space = whole_space(backbone, backbone.is_some());
             let draw = |stream: u64, low: f64, high: f64| {
                 let bits = derive_seed(round as u64, stream);
                 // One limit in three is not set.

@@ -8,7 +8,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::blocking;
 use crate::{EngineError, LeaderboardEntry, Plan, Service, clock::now_ms};
 
 /// How a study stands.
@@ -59,13 +58,13 @@ impl Service {
     /// A task as it is posted, its study planned, not yet recorded.
     pub(crate) async fn plan_task(
         &self,
-        spec: TaskSpec,
+        mut spec: TaskSpec,
         dataset: DatasetId,
         open: Arc<Dataset>,
     ) -> Result<(TaskRecord, Arc<Plan>), EngineError> {
         self.check_backbone(spec.backbone)?;
-        let planned = spec.clone();
-        let plan = Arc::new(blocking(move || Plan::new(&planned, &open)).await?);
+        spec.warm_start = self.resolve_warm_start(&spec, &open).await?;
+        let plan = Arc::new(self.make_plan(&spec, open).await?);
         let record = TaskRecord {
             id: TaskId::new(),
             budget: spec.budget.clone(),

@@ -10,7 +10,9 @@ use kindling_models::tasks::image_classification::{Metrics, metrics};
 use kindling_search::pareto_front;
 use kindling_spec::{TaskId, TrialId, TrialState};
 use kindling_store::{Beat, Job, ModelRecord, RungResult, TaskRecord, TrialRecord, WorkerRecord};
-use kindling_train::{OpenDevice, RungInput, RungOutcome, TrainError, TrialConfig, open_device, run_rung};
+use kindling_train::{
+    Hyperparameters, OpenDevice, RungInput, RungOutcome, TrainError, TrialConfig, open_device, run_rung,
+};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,8 +83,8 @@ enum Stop {
 
 /// What the training thread and the heartbeat share.
 #[derive(Default)]
-struct Signals {
-    cancel: AtomicBool,
+pub(crate) struct Signals {
+    pub(crate) cancel: AtomicBool,
     stop: AtomicU8,
 }
 
@@ -222,13 +224,19 @@ impl Worker {
             Some(key) => Some(self.service.store().files.get(key).await?),
             None => None,
         };
+        let teacher = match work.plan.spec().backbone {
+            Some(name) if Hyperparameters::from_genome(&work.config.genome)?.distillation > 0.0 => {
+                Some(self.service.teacher(&work.plan, name, &work.dataset, &self.device, signals.clone()).await?)
+            }
+            _ => None,
+        };
         let (device, at_work, seen) = (self.device.clone(), work.clone(), signals.clone());
         let outcome = blocking(move || {
             let input = RungInput {
                 config: &at_work.config,
                 dataset: &at_work.dataset,
                 view: at_work.plan.view(),
-                teacher: None,
+                teacher: teacher.as_deref(),
                 objective: &at_work.plan.spec().objective,
                 checkpoint: checkpoint.as_deref(),
                 from_epoch: at_work.trial.epochs,

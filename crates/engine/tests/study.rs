@@ -2,7 +2,9 @@
 
 use kindling_data::{Limits, sample};
 use kindling_engine::{EngineError, Scheduler, Service, WorkerOptions, run_scheduler, run_worker};
-use kindling_spec::{Budget, DatasetId, DatasetState, ErrorCode, TaskId, TaskKind, TaskState, TrialState};
+use kindling_spec::{
+    Budget, DatasetId, DatasetState, ErrorCode, ModelId, TaskId, TaskKind, TaskState, TrialState, WarmStart,
+};
 use kindling_store::WorkerRecord;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -260,4 +262,46 @@ async fn the_same_seed_and_trials_give_the_same_leaderboard_bit_for_bit() {
     }
     assert!(!boards[0].is_empty() && boards[0].iter().all(|(_, _, onnx, weights)| onnx.is_some() && weights.is_some()));
     assert_eq!(boards[0], boards[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_like_an_earlier_one_begins_from_its_model_unless_told_not_to() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (service, dataset) = service_with_data(dir.path()).await;
+    let shutdown = CancellationToken::new();
+    let options = WorkerOptions { data_dir: dir.path().join("data"), name: "w".into(), device: "flex".into() };
+    let worker = tokio::spawn(run_worker(options, shutdown.clone()));
+    let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
+    let wanted = spec(&dataset, json!({"trials": 2}));
+    let first = service.create_task(&wanted).await.expect("is posted");
+    assert_eq!(first.spec.warm_start, WarmStart::Off, "there is nothing to begin from");
+    assert_eq!(wait_until_over(&service, &first.id).await, TaskState::Complete);
+    let best = service.leaderboard(&first.id).await.expect("has models").remove(0);
+    let trials = |task: TaskId| {
+        let service = service.clone();
+        async move { service.store().meta.all_trials(&task).await.expect("are there") }
+    };
+    let earlier = trials(first.id.clone()).await.into_iter().find(|t| t.id == best.trial).expect("is there");
+
+    let mut again = spec(&dataset, json!({"trials": 1}));
+    let task = service.create_task(&again).await.expect("is posted");
+    assert_eq!(task.spec.warm_start, WarmStart::Model(best.model.clone()));
+    assert_eq!(wait_until_over(&service, &task.id).await, TaskState::Complete);
+    let trial = trials(task.id).await.remove(0);
+    assert_eq!(trial.genome, earlier.genome);
+    let loss = |trial: &kindling_store::TrialRecord| trial.results.first().map_or(f64::NAN, |rung| rung.train_loss);
+    assert!(loss(&trial) < 0.7 * loss(&earlier), "{} after {}", loss(&trial), loss(&earlier));
+
+    // Other names for the same classes.
+    again["classes"] = json!({"flames": ["fire"], "fumes": ["smoke"], "nothing": ["neither"]});
+    let renamed = service.create_task(&again).await.expect("is posted").spec.warm_start;
+    assert!(matches!(renamed, WarmStart::Model(_)), "{renamed:?}");
+    again["warm_start"] = json!("off");
+    assert_eq!(service.create_task(&again).await.expect("is posted").spec.warm_start, WarmStart::Off);
+    again["warm_start"] = json!(ModelId::new());
+    let refused = service.create_task(&again).await.expect_err("is unknown");
+    assert!(refused.to_string().contains("/warm_start"), "{refused}");
+    shutdown.cancel();
+    worker.await.expect("ends").expect("ends well");
+    scheduler.await.expect("ends");
 }

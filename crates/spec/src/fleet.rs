@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::task::{all_exports, bounded, local};
 use crate::validate::{SpecError, Walk, finish, quoted};
-use crate::{Budget, Classes, Constraints, Direction, ExportFormat, Metric, Objective, TaskKind, TaskSpec};
+use crate::{Budget, Classes, Constraints, Direction, ExportFormat, Metric, Objective, TaskKind, TaskSpec, WarmStart};
 
 /// The most specialists that may be named.
 const MOST: usize = 100;
@@ -166,6 +166,8 @@ impl FleetSpec {
                 constraints: constraints.clone(),
                 budget,
                 backbone: None,
+                distillation: false,
+                warm_start: WarmStart::default(),
                 exports: self.exports.clone(),
                 seed: self.seed,
             };

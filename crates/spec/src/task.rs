@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{metric::Objective, state::words, validate};
+use crate::{ids::ModelId, metric::Objective, state::words, validate};
 
 /// The only version of the specification so far.
 pub(crate) const VERSION: u32 = 1;
@@ -37,6 +37,58 @@ words!(
         EfficientNetLite0 = "efficientnet-lite0",
     }
 );
+
+/// What a study begins from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum WarmStart {
+    /// The best model of whichever earlier task tells most of these classes apart, if one does.
+    #[default]
+    Auto,
+    /// Nothing.
+    Off,
+    /// This model.
+    Model(ModelId),
+}
+
+impl TryFrom<String> for WarmStart {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::Model).map_err(|_| {
+                let shown: String = text.chars().take(60).collect();
+                format!("`{shown}` is not known; use `auto`, `off` or the id of a model")
+            }),
+        }
+    }
+}
+
+impl From<WarmStart> for String {
+    fn from(from: WarmStart) -> Self {
+        match from {
+            WarmStart::Auto => "auto".to_owned(),
+            WarmStart::Off => "off".to_owned(),
+            WarmStart::Model(id) => id.into(),
+        }
+    }
+}
+
+impl JsonSchema for WarmStart {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "WarmStart".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let model = format!("|{}_[0-9a-f]{{32}}", ModelId::PREFIX);
+        schemars::json_schema!({ "type": "string", "pattern": format!("^(auto|off{model})$") })
+    }
+}
 
 /// Which of the data set's classes are told apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -120,6 +172,13 @@ pub struct TaskSpec {
     /// A pretrained network whose first blocks may be fine-tuned, beside networks that begin from nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backbone: Option<BackboneName>,
+    /// Whether the networks are also taught by the whole backbone's answers; needs `backbone`.
+    #[serde(default)]
+    pub distillation: bool,
+    /// The model that the search begins from: `auto` when left out, `off`, or a model's id. A task that is posted
+    /// with `auto` shows what was found.
+    #[serde(default)]
+    pub warm_start: WarmStart,
     /// The formats to write; all when left out.
     #[serde(default = "all_exports")]
     pub exports: Vec<ExportFormat>,

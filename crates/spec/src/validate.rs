@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::{BackboneName, Direction, ExportFormat, Metric, TaskKind, TaskSpec, task::VERSION};
+use crate::{BackboneName, Direction, ExportFormat, Metric, TaskKind, TaskSpec, WarmStart, task::VERSION};
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -370,6 +370,8 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         "constraints",
         "budget",
         "backbone",
+        "distillation",
+        "warm_start",
         "exports",
         "seed",
     ];
@@ -391,6 +393,20 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         }
         if let Some(v) = map.get("backbone").filter(|v| !v.is_null()) {
             walk.word("/backbone", v, BackboneName::ALL.iter().map(|b| b.as_str()).collect::<Vec<_>>().as_slice());
+        }
+        match map.get("distillation") {
+            None | Some(Value::Bool(false)) => {}
+            Some(Value::Bool(true)) if map.get("backbone").is_some_and(|v| !v.is_null()) => {}
+            Some(Value::Bool(true)) => {
+                walk.add("/distillation", "a backbone is the teacher: name one in `backbone`, or leave this out");
+            }
+            Some(other) => walk.add("/distillation", format!("must be true or false, not {}", short(other))),
+        }
+        if let Some(v) = map.get("warm_start")
+            && let Some(text) = walk.text("/warm_start", v)
+            && let Err(what) = WarmStart::try_from(text.to_owned())
+        {
+            walk.add("/warm_start", what);
         }
         if let Some(v) = map.get("exports") {
             walk.exports("/exports", v);

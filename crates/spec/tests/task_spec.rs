@@ -1,6 +1,6 @@
 //! The specification as a person would write it, right and wrong.
 
-use kindling_spec::{Metric, TaskSpec};
+use kindling_spec::{Metric, TaskSpec, WarmStart};
 use serde_json::{Value, json};
 
 fn good() -> Value {
@@ -40,6 +40,21 @@ fn the_least_specification_gets_the_defaults() {
     let spec = TaskSpec::from_json(&spec).expect("good");
     assert_eq!((spec.dataset.as_str(), spec.objective.metric, spec.seed), ("local", Metric::Accuracy, 0));
     assert_eq!(spec.exports.len(), kindling_spec::ExportFormat::ALL.len());
+    assert_eq!((spec.warm_start, spec.distillation), (WarmStart::Auto, false));
+}
+
+#[test]
+fn a_search_begins_from_what_is_found_from_nothing_or_from_a_model_that_is_named() {
+    let id = kindling_spec::ModelId::new();
+    for (text, expected) in
+        [("auto", WarmStart::Auto), ("off", WarmStart::Off), (id.as_str(), WarmStart::Model(id.clone()))]
+    {
+        let mut spec = good();
+        spec["warm_start"] = json!(text);
+        let spec = TaskSpec::from_json(&spec).expect("good");
+        assert_eq!(spec.warm_start, expected);
+        assert_eq!(serde_json::to_value(&spec).expect("JSON")["warm_start"], json!(text));
+    }
 }
 
 #[test]
@@ -53,6 +68,8 @@ fn every_violation_is_reported_at_once_with_its_pointer() {
         "objective": {"metric": "accuracy", "precision": 0.5, "direction": "minimize"},
         "constraints": {"max_weights_bytes": 0, "max_ram_bytes": -1, "max_latency_ms": "5"},
         "budget": {},
+        "distillation": true,
+        "warm_start": "cold",
         "exports": ["onnx", "onnx", "tflite"],
         "seed": 1.5
     });
@@ -71,6 +88,8 @@ fn every_violation_is_reported_at_once_with_its_pointer() {
         "/constraints/max_ram_bytes",
         "/constraints/max_latency_ms",
         "/budget",
+        "/distillation",
+        "/warm_start",
         "/exports/1",
         "/exports/2",
         "/seed",
@@ -114,9 +133,21 @@ fn whatever_serde_accepts_the_walk_accepts_and_the_other_way_round() {
         json!([]),
         json!({}),
     ];
-    for member in
-        ["version", "name", "kind", "dataset", "classes", "objective", "constraints", "budget", "exports", "seed"]
-    {
+    for member in [
+        "version",
+        "name",
+        "kind",
+        "dataset",
+        "classes",
+        "objective",
+        "constraints",
+        "budget",
+        "exports",
+        "seed",
+        "backbone",
+        "distillation",
+        "warm_start",
+    ] {
         for value in &odd {
             let mut spec = good();
             spec[member] = value.clone();

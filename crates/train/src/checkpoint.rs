@@ -1,6 +1,7 @@
 //! A trial's whole state between rungs, as a safetensors file.
 
-use crate::TrainError;
+use crate::{TrainError, trainer::unflatten};
+use kindling_graph::{Graph, Weights};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -62,6 +63,17 @@ impl Checkpoint {
             ("first", &self.first),
             ("second", &self.second),
         ]
+    }
+
+    /// The moving average of the weights, by name.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] if it is not of this graph.
+    pub fn average(&self, graph: &Graph) -> Result<Weights, TrainError> {
+        if graph.hash() != self.graph {
+            return Err(wrong("it is of another graph"));
+        }
+        unflatten(graph, &self.average_weights, &self.average_statistics)
     }
 
     /// The file.

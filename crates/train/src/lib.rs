@@ -16,6 +16,7 @@ mod predict;
 mod pretrained;
 mod rung;
 mod schedule;
+mod teacher;
 mod trainer;
 
 pub use batches::HostBatch;
@@ -30,4 +31,5 @@ pub use predict::predict;
 pub use pretrained::Pretrained;
 pub use rung::{Progress, RungInput, RungOutcome, TrialConfig, WeightsFrom, run_rung};
 pub use schedule::learning_rate;
+pub use teacher::{features, held_out_answers};
 pub use trainer::Trainer;

@@ -30,6 +30,20 @@ pub fn predict(
     nchw: &[f32],
     n: usize,
 ) -> Result<Vec<f32>, TrainError> {
+    let mut answers = answer(device, graph, weights, nchw, n)?;
+    let classes: usize = graph.output_shape()?.iter().product();
+    softmax(&mut answers, classes);
+    Ok(answers)
+}
+
+/// As [`predict`], but what the graph gives as it is: logits, or features.
+pub(crate) fn answer(
+    device: &OpenDevice,
+    graph: &Graph,
+    weights: &Weights,
+    nchw: &[f32],
+    n: usize,
+) -> Result<Vec<f32>, TrainError> {
     let input = &graph.input;
     let length = input.channels * input.height * input.width;
     if nchw.len() != n * length {
@@ -37,21 +51,18 @@ pub fn predict(
     }
     // Normalisation costs nothing once it is folded into the convolutions.
     let (graph, weights) = fold_batch_norm(graph, weights)?;
-    let classes = graph.output_shape()?.iter().product();
+    let values: usize = graph.output_shape()?.iter().product();
     guard(|| {
         if let Some(program) = program(device, &graph)? {
-            let mut answers = infer(program, &graph, &weights, nchw, length)?;
-            softmax(&mut answers, classes);
-            return Ok(answers);
+            return infer(program, &graph, &weights, nchw, length);
         }
         let network = Network::from_weights(&graph, &weights, &device.device)?;
-        let mut answers = Vec::with_capacity(n * classes);
+        let mut answers = Vec::with_capacity(n * values);
         for images in nchw.chunks(BATCH * length.max(1)) {
             let shape = [images.len() / length, input.channels, input.height, input.width];
             let images = Tensor::<4>::from_data(TensorData::new(images.to_vec(), shape), &device.device);
             answers.extend(read(&network.forward(images)?)?);
         }
-        softmax(&mut answers, classes);
         Ok(answers)
     })
 }

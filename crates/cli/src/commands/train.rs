@@ -46,6 +46,7 @@ impl Train {
             .map_err(Failure::io(parent, "a folder for the work cannot be made"))?;
         let request = Request {
             data: &self.data,
+            after: None,
             spec: spec.clone(),
             work: &work.path().join("data"),
             backbones: &self.data_dir,

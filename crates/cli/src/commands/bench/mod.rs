@@ -1,5 +1,6 @@
 //! `kindling bench`.
 
+mod portfolio;
 mod real;
 mod record;
 mod search;
@@ -10,6 +11,8 @@ use crate::failure::Failure;
 /// What to measure.
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
+    /// Choose the genomes that searches under tight limits begin with, from what `bench record` wrote.
+    Portfolio(portfolio::Portfolio),
     /// Train on data sets of your own and print how good, small and fast the models get.
     Real(real::Real),
     /// Train many genomes and write what each reached, for `bench search` to replay.
@@ -23,6 +26,7 @@ pub(crate) enum Bench {
 impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Portfolio(portfolio) => portfolio.run(),
             Self::Real(real) => real.run(),
             Self::Record(record) => record.run(),
             Self::Search(search) => search.run(),

@@ -22,6 +22,12 @@ pub(crate) struct Real {
     /// A backbone whose first blocks may be fine-tuned.
     #[arg(long, value_name = "NAME")]
     backbone: Option<String>,
+    /// Let the networks be taught by the whole backbone's answers as well.
+    #[arg(long, requires = "backbone")]
+    distillation: bool,
+    /// A data set that an earlier study learns first, with the same budget; each study may begin from its model.
+    #[arg(long, value_name = "DIR|ZIP")]
+    after: Option<PathBuf>,
     /// Seeds each search.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -104,10 +110,12 @@ impl Real {
             "constraints": {"max_weights_bytes": self.max_weights_bytes},
             "budget": {"seconds": self.seconds},
             "backbone": self.backbone,
+            "distillation": self.distillation,
             "seed": self.seed,
         });
         let outcome = study::run(Request {
             data: set,
+            after: self.after.as_deref(),
             spec: spec.clone(),
             work: work.path(),
             backbones: &self.data_dir,

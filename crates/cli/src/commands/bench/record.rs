@@ -322,8 +322,12 @@ impl Record {
             let params = genome.params.iter().filter(|(name, _)| known(name));
             Genome { family: genome.family.clone(), params: params.map(|(n, v)| (n.clone(), v.clone())).collect() }
         };
-        let genomes: Vec<Genome> = genomes.iter().map(own).collect();
-        let table = json!({"epochs": epochs, "space": space, "genomes": genomes, "sets": told});
+        let trained = genomes;
+        let genomes: Vec<Genome> = trained.iter().map(own).collect();
+        let shared =
+            trained.first().map(|genome| genome.params.iter().filter(|(name, _)| SHARED.contains(&name.as_str())));
+        let shared: BTreeMap<_, _> = shared.into_iter().flatten().collect();
+        let table = json!({"epochs": epochs, "space": space, "shared": shared, "genomes": genomes, "sets": told});
         let file = std::fs::File::create(&self.out).map_err(Failure::io(&self.out, "the table cannot be written"))?;
         let mut to = GzEncoder::new(file, Compression::best());
         serde_json::to_writer(&mut to, &table).map_err(failed)?;
