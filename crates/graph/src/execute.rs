@@ -4,6 +4,8 @@
 mod conv;
 mod pool;
 
+pub(crate) use conv::inside;
+
 use crate::{Graph, GraphError, NodeId, Op, Source, Tensor, Weights, memory_plan};
 use std::collections::BTreeMap;
 

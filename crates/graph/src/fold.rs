@@ -40,6 +40,35 @@ pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weigh
     Ok((folded, weights))
 }
 
+/// The weights with all logits times a factor: those of the layer that makes them are scaled. None if that is no Conv or Gemm
+/// whose value is the output as it is.
+///
+/// # Errors
+/// As [`Graph::validate`], or if the weights are not the graph's.
+pub fn scale_logits(graph: &Graph, weights: &Weights, factor: f32) -> Result<Option<Weights>, GraphError> {
+    graph.validate()?;
+    graph.check_weights(weights)?;
+    let mut at = graph.output;
+    loop {
+        let node = &graph.nodes[at];
+        match (&node.op, node.inputs.first()) {
+            (Op::Softmax | Op::Flatten | Op::Dropout { .. } | Op::GlobalAveragePool, Some(Source::Node(before))) => {
+                at = *before
+            }
+            (Op::Conv { .. } | Op::Gemm { .. }, _) => {
+                let mut weights = weights.clone();
+                for role in ["weight", "bias"] {
+                    if let Some(tensor) = weights.get_mut(&format!("{}.{role}", node.name)) {
+                        tensor.data.iter_mut().for_each(|w| *w *= factor);
+                    }
+                }
+                return Ok(Some(weights));
+            }
+            _ => return Ok(None),
+        }
+    }
+}
+
 /// Where an old source is found in the new graph.
 fn resolve(map: &[Source], source: Source) -> Source {
     match source {

@@ -72,7 +72,7 @@ fn add_scaled(to: &mut [f32], from: &[f32], w: f32) {
 }
 
 /// Output places whose tap `k` falls on the input and not on its padding.
-pub(super) fn inside(outs: usize, ins: usize, k: usize, stride: usize, pad: usize) -> Range<usize> {
+pub(crate) fn inside(outs: usize, ins: usize, k: usize, stride: usize, pad: usize) -> Range<usize> {
     let start = pad.saturating_sub(k).div_ceil(stride);
     let end = if ins + pad > k { ((ins + pad - k - 1) / stride + 1).min(outs) } else { 0 };
     start..end.max(start)

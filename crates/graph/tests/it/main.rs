@@ -8,6 +8,7 @@ mod networks;
 mod ops;
 mod passes;
 mod properties;
+mod quantized;
 
 use kindling_graph::{Graph, Tensor};
 

@@ -2,7 +2,7 @@
 
 use kindling_graph::{
     Graph, GraphBuilder, GraphError, InputSpec, Op, Source, Statistics, execute, fold_batch_norm, fold_graph,
-    random_weights, random_weights_with,
+    random_weights, random_weights_with, scale_logits,
 };
 
 fn ops(graph: &Graph) -> Vec<&'static str> {
@@ -106,4 +106,25 @@ fn random_weights_are_seeded_and_spread_as_he_says() {
     let var = values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32;
     assert!(mean.abs() < 0.005 && (var * 75.0 / 2.0 - 1.0).abs() < 0.05, "mean {mean}, variance {var}");
     assert!(weights["b.var"].data.iter().all(|v| *v == 1.0) && weights["b.mean"].data.iter().all(|v| *v == 0.0));
+}
+
+#[test]
+fn logits_are_scaled_where_a_layer_makes_them() {
+    let mut net = GraphBuilder::new(InputSpec::rgb(6));
+    let x = net.conv("a", Source::Input, 4, 3, 2);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("fc", x, 3);
+    let graph = net.finish(x).unwrap();
+    let weights = random_weights(&graph, 1).unwrap();
+    let scaled = scale_logits(&graph, &weights, 0.5).unwrap().unwrap();
+    let input = crate::some_input(&graph, 2);
+    let (before, after) = (execute(&graph, &weights, &input).unwrap(), execute(&graph, &scaled, &input).unwrap());
+    assert!(before.data.iter().zip(&after.data).all(|(a, b)| (a * 0.5 - b).abs() < 1e-6));
+    // A sum of two layers has no one layer to scale.
+    let mut net = GraphBuilder::new(InputSpec::rgb(1));
+    let flat = net.flatten("flat", Source::Input);
+    let (a, b) = (net.gemm("a", flat, 2), net.gemm("b", flat, 2));
+    let x = net.add("sum", a, b);
+    let graph = net.finish(x).unwrap();
+    assert!(scale_logits(&graph, &random_weights(&graph, 1).unwrap(), 2.0).unwrap().is_none());
 }

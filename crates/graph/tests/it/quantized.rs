@@ -1,0 +1,168 @@
+//! The 8-bit network against the one it is rounded from.
+
+use kindling_graph::{
+    Graph, GraphBuilder, GraphError, InputSpec, LOGIT_BITS, LayerKind, Op, Source, Statistics, Tensor, execute,
+    fold_graph, lower, memory_plan, quantize, random_weights_with,
+};
+
+fn logits(stored: &[i32]) -> Vec<f32> {
+    stored.iter().map(|x| *x as f32 / (1 << LOGIT_BITS) as f32).collect()
+}
+
+/// Root mean square error of the logits over their spread.
+fn error(graph: &Graph, seed: u64) -> f64 {
+    let weights = random_weights_with(graph, seed, Statistics::Random).unwrap();
+    let images = crate::some_input(graph, 12);
+    let quantized = quantize(graph, &weights, &images).unwrap();
+    let truth = execute(graph, &weights, &images).unwrap().data;
+    let size: usize = images.shape[1..].iter().product();
+    let found: Vec<f32> = images
+        .data
+        .chunks(size)
+        .flat_map(|image| {
+            let codes: Vec<i8> = image.iter().map(|x| quantized.input.encode(f64::from(*x))).collect();
+            logits(&quantized.run(&codes).unwrap())
+        })
+        .collect();
+    let square = |of: &dyn Fn(usize) -> f32| (0..truth.len()).map(|i| f64::from(of(i)).powi(2)).sum::<f64>();
+    let mean = truth.iter().sum::<f32>() / truth.len() as f32;
+    (square(&|i| truth[i] - found[i]) / square(&|i| truth[i] - mean)).sqrt()
+}
+
+/// Every layer kind, every activation, odd windows and pads, groups.
+fn everything() -> Graph {
+    let mut net = GraphBuilder::new(InputSpec::rgb(24));
+    let bare = net.batch_norm("first_bn", net.input());
+    let conv = Op::Conv { out_channels: 8, kernel: [3, 5], strides: [2, 1], pads: [1, 2, 0, 1], group: 1, bias: true };
+    let x = net.push("stem", conv, &[bare]);
+    let x = net.batch_norm("stem_bn", x);
+    let x = net.hard_swish("stem_act", x);
+    let pool = Op::MaxPool { kernel: [3, 3], strides: [1, 1], pads: [1, 1, 1, 1] };
+    let pooled = net.push("pool", pool, &[x]);
+    let left = net.depthwise("dw", pooled, 3, 1);
+    let left = net.batch_norm("dw_bn", left);
+    let left = net.relu6("dw_act", left);
+    let left = net.conv("pw", left, 8, 1, 1);
+    let sum = net.add("sum", left, x);
+    let active = net.relu("sum_act", sum);
+    let sum = net.add("again", active, sum);
+    let average = Op::AveragePool { kernel: [2, 3], strides: [2, 2], pads: [0, 1, 1, 0] };
+    let x = net.push("average", average, &[sum]);
+    let x = net.grouped_conv("grouped", x, 6, 3, 1, 2);
+    let x = net.sigmoid("gate", x);
+    let x = net.conv("last", x, 12, 3, 2);
+    let x = net.relu("last_act", x);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("hidden", x, 7);
+    let x = net.hard_swish("hidden_act", x);
+    let x = net.push("head", Op::Gemm { out_features: 3, bias: false }, &[x]);
+    net.finish(x).unwrap()
+}
+
+#[test]
+fn rounding_changes_the_logits_little() {
+    for seed in 0..4 {
+        let error = error(&everything(), seed);
+        assert!(error < 0.1, "seed {seed}: {error}");
+    }
+    // Without an activation or a convolution at the end.
+    let mut net = GraphBuilder::new(InputSpec::rgb(16));
+    let x = net.conv("c", net.input(), 5, 3, 1);
+    let x = net.global_average_pool("gap", x);
+    let x = net.flatten("flat", x);
+    let x = net.softmax("end", x);
+    let graph = net.finish(x).unwrap();
+    let weights = random_weights_with(&graph, 1, Statistics::Random).unwrap();
+    let images = crate::some_input(&graph, 4);
+    let quantized = quantize(&graph, &weights, &images).unwrap();
+    assert!(quantized.logits_from_codes().is_some());
+    let truth = execute(&graph, &weights, &images).unwrap();
+    for (image, truth) in images.data.chunks(3 * 16 * 16).zip(truth.data.chunks(5)) {
+        let codes: Vec<i8> = image.iter().map(|x| quantized.input.encode(f64::from(*x))).collect();
+        let found = logits(&quantized.run(&codes).unwrap());
+        let sum: f32 = found.iter().map(|x| x.exp()).sum();
+        for (a, b) in truth.iter().zip(&found) {
+            assert!((a - b.exp() / sum).abs() < 0.01, "{truth:?} {found:?}");
+        }
+    }
+}
+
+/// 3 inputs of a grey picture, weights that are whole multiples of the scale: worked by hand.
+#[test]
+fn a_sum_of_few_codes_is_the_one_worked_by_hand() {
+    // An input whose codes are the levels less 128.
+    let input = InputSpec { channels: 1, height: 1, width: 3, mean: vec![0.0], std: vec![1.0 / 255.0] };
+    let mut net = GraphBuilder::new(input);
+    let x = net.flatten("flat", net.input());
+    let x = net.gemm("fc", x, 2);
+    let graph = net.finish(x).unwrap();
+    let weights = [
+        ("fc.weight", Tensor::new(vec![2, 3], vec![127.0, -64.0, 1.0, 0.127, 0.064, -0.127]).unwrap()),
+        ("fc.bias", Tensor::new(vec![2], vec![10.0, -1.0]).unwrap()),
+    ];
+    let weights = weights.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
+    let images = Tensor::new(vec![2, 1, 1, 3], vec![0.0, 255.0, 100.0, 10.0, 20.0, 30.0]).unwrap();
+    let quantized = quantize(&graph, &weights, &images).unwrap();
+    assert!((quantized.input.scale - 1.0).abs() < 1e-6 && quantized.input.zero == -128, "{:?}", quantized.input);
+    let found = logits(&quantized.run(&quantized.codes(&[3, 2, 1])).unwrap());
+    assert!((found[0] - (127.0 * 3.0 - 64.0 * 2.0 + 1.0 + 10.0)).abs() < 1e-3, "{found:?}");
+    assert!((found[1] - (0.127 * 3.0 + 0.064 * 2.0 - 0.127 - 1.0)).abs() < 1e-3, "{found:?}");
+    let sum: f32 = quantized.answer(&[3, 2, 1]).unwrap().iter().sum();
+    assert!((sum - 1.0).abs() < 1e-6);
+    assert_eq!(quantized.weights_bytes(), 6 + 8);
+}
+
+#[test]
+fn what_is_lowered_has_the_folded_graph_s_arena_and_no_more_layers_than_it_needs() {
+    let graph = everything();
+    let weights = random_weights_with(&graph, 0, Statistics::Random).unwrap();
+    let lowered = lower(&graph, &weights).unwrap();
+    assert_eq!(lowered.arena as u64 * 4, memory_plan(&fold_graph(&graph).unwrap()).unwrap().arena_bytes);
+    let names: Vec<&str> = lowered.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let expected = [
+        "first_bn", "stem", "pool", "dw", "pw", "sum", "sum_act", "again", "average", "grouped", "last", "hidden",
+        "head",
+    ];
+    assert_eq!(names, expected);
+    for layer in &lowered.layers {
+        assert!(layer.offset + layer.len() <= lowered.arena, "{}", layer.name);
+    }
+    let hidden = lowered.layers.iter().find(|layer| layer.name == "hidden").unwrap();
+    let LayerKind::Conv(conv) = &hidden.kind else { panic!("{hidden:?}") };
+    assert_eq!(conv.window.kernel, [hidden.from[1], hidden.from[2]]);
+}
+
+#[test]
+fn what_is_read_twice_keeps_its_value_before_the_activation() {
+    let mut net = GraphBuilder::new(InputSpec::rgb(4));
+    let x = net.conv("c", Source::Input, 2, 3, 2);
+    let flat = net.flatten("flat", x);
+    let active = net.relu("act", flat);
+    let raw = net.flatten("other", x);
+    let sum = net.add("sum", active, raw);
+    let x = net.gemm("fc", sum, 2);
+    let graph = net.finish(x).unwrap();
+    let weights = random_weights_with(&graph, 2, Statistics::Random).unwrap();
+    let lowered = lower(&graph, &weights).unwrap();
+    let names: Vec<&str> = lowered.layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names, ["c", "act", "sum", "fc"]);
+    assert!(error(&graph, 2) < 0.1);
+}
+
+#[test]
+fn what_cannot_be_lowered_or_calibrated_is_refused() {
+    let mut net = GraphBuilder::new(InputSpec::rgb(4));
+    let x = net.conv("c", Source::Input, 2, 3, 1);
+    let x = net.relu("r", x);
+    let graph = net.finish(x).unwrap();
+    let weights = random_weights_with(&graph, 0, Statistics::Random).unwrap();
+    let error = lower(&graph, &weights).unwrap_err().to_string();
+    assert!(error.contains("not a list of logits"), "{error}");
+
+    let graph = everything();
+    let weights = random_weights_with(&graph, 0, Statistics::Random).unwrap();
+    let none = Tensor { shape: vec![0, 3, 24, 24], data: Vec::new() };
+    assert!(matches!(quantize(&graph, &weights, &none), Err(GraphError::Tensor(_))));
+    let quantized = quantize(&graph, &weights, &crate::some_input(&graph, 1)).unwrap();
+    assert!(matches!(quantized.run(&[0; 5]), Err(GraphError::Tensor(_))));
+}
