@@ -16,7 +16,8 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, fleet, openapi, predict, sample, schema, serve, train, worker,
+    advise, analyse, audit, bench, demo, devices, doubts, fleet, openapi, predict, sample, schema, serve, train,
+    verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
@@ -53,6 +54,8 @@ enum Command {
     Fleet(fleet::Fleet),
     /// Ask a model about images.
     Predict(predict::Predict),
+    /// Check a downloaded model again: its files, its sizes, its accuracy.
+    Verify(verify::Verify),
     /// Say what is in a data set and what is wrong with it.
     Audit(audit::Audit),
     /// List the labels that are probably wrong.
@@ -81,6 +84,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Train(args) => args.run(),
         Command::Fleet(args) => args.run(),
         Command::Predict(args) => args.run(),
+        Command::Verify(args) => args.run(),
         Command::Audit(args) => args.run(),
         Command::Doubts(args) => args.run(),
         Command::Advise(args) => args.run(),

@@ -75,6 +75,23 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// A table of words: all columns to the left.
+pub(crate) fn left_table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let length = |text: &str| text.chars().count();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|c| rows.iter().filter_map(|row| row.get(c)).map(|cell| length(cell)).fold(length(head[c]), usize::max))
+        .collect();
+    let line = |cells: Vec<&str>| {
+        let cells =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - length(cell))));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let top = [line(head.to_vec()), line(rules.iter().map(String::as_str).collect())];
+    let rest = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    top.into_iter().chain(rest).collect::<Vec<_>>().join("\n")
+}
+
 /// A confusion matrix with its labels.
 pub(crate) fn confusion(labels: &[String], counts: &[Vec<u64>]) -> String {
     let mut head = vec!["truth \\ answer"];

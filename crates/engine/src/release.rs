@@ -2,12 +2,13 @@
 
 use kindling_data::{Dataset, View, load_exact};
 use kindling_export::{
-    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, ClassMetrics, Energy, FileInfo, Judge,
-    MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, SplitSummary, TOLERANCE, Versions, hash_of_hashes,
-    measure_latency, write_bundle,
+    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, ClassMetrics, Energy, FileInfo, Int8,
+    Judge, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, ReliabilityBin, SplitSummary, TOLERANCE, Versions,
+    hash_of_hashes, measure_latency, write_bundle,
 };
-use kindling_graph::{Graph, Weights};
+use kindling_graph::{Graph, Quantized, Tensor, Weights, quantize};
 use kindling_models::Network;
+use kindling_models::tasks::calibration::{Bin, Reliability, reliability};
 use kindling_models::tasks::image_classification::{Metrics, metrics, top};
 use kindling_spec::{ExportFormat, ModelId, Objective, Split};
 use kindling_store::{FileRecord, ModelRecord, TaskRecord, TrialRecord};
@@ -26,6 +27,11 @@ const CHUNK: usize = 256;
 /// Test images each written file is re-run on.
 const JUDGES: usize = 16;
 
+/// Validation images by which the ranges of an 8-bit network are chosen, at most.
+const CALIBRATION: usize = 100;
+/// The formats that are of it.
+const OF_8_BITS: [ExportFormat; 1] = [ExportFormat::OnnxInt8];
+
 /// Files by name.
 type ExtraFiles = Vec<(String, Vec<u8>)>;
 
@@ -38,7 +44,10 @@ pub(crate) struct Release<'a> {
     pub(crate) trial: &'a TrialRecord,
     pub(crate) graph: &'a Graph,
     pub(crate) weights: &'a Weights,
+    /// By what the logits of the weights were divided.
+    pub(crate) temperature: f64,
     pub(crate) validation: &'a Metrics,
+    pub(crate) validation_reliability: &'a Reliability,
     pub(crate) making: MakingCost,
     pub(crate) scratch: &'a Path,
 }
@@ -60,7 +69,7 @@ impl Release<'_> {
     pub(crate) fn make(self) -> Result<Released, EngineError> {
         let (view, objective) = (self.plan.view(), &self.plan.spec().objective);
         let id = ModelId::new();
-        let probabilities = self.answer_test()?;
+        let (probabilities, pictures) = self.answer_test()?;
         let labels: Vec<usize> = view.test.iter().map(|(_, label)| *label).collect();
         let test = metrics(&probabilities, view.classes.len(), &labels, objective, &view.classes);
         let judges = self.judges(&probabilities)?;
@@ -68,6 +77,9 @@ impl Release<'_> {
         let latency = measure_latency(self.graph, Some(self.weights))?;
         let latency_ms = latency.median_ms;
         let (extra_files, extra_checks) = self.burnpack()?;
+        let quantized = self.quantized()?;
+        let mut formats = self.task.spec.exports.clone();
+        formats.retain(|format| quantized.is_some() || *format != ExportFormat::OnnxInt8);
         let card = Card {
             version: CARD_VERSION,
             model: id.to_string(),
@@ -75,8 +87,10 @@ impl Release<'_> {
             task: self.task.spec.clone(),
             labels: view.classes.clone(),
             data: self.data(view),
-            validation: card_metrics(self.validation, objective),
-            test: card_metrics(&test, objective),
+            validation: card_metrics(self.validation, self.validation_reliability, objective),
+            test: card_metrics(&test, &reliability(&probabilities, view.classes.len(), &labels), objective),
+            temperature: Some(self.temperature),
+            int8: None,
             cost: ModelCost {
                 parameters: cost.parameters,
                 weights_bytes: cost.weights_bytes,
@@ -101,10 +115,11 @@ impl Release<'_> {
             &BundleInput {
                 graph: self.graph,
                 weights: self.weights,
+                int8: quantized.as_ref().map(|quantized| Int8 { quantized, pictures: &pictures, truth: &labels }),
                 labels: &view.classes,
                 card,
                 judges: &judges,
-                formats: &self.task.spec.exports,
+                formats: &formats,
                 extra_files,
                 extra_checks,
             },
@@ -135,15 +150,45 @@ impl Release<'_> {
     }
 
     /// The trained network's answers on the test split, from the original files and without rounding,
-    /// as the exported files see them. `[test examples, classes]`.
-    fn answer_test(&self) -> Result<Vec<f32>, EngineError> {
+    /// as the exported files see them, `[test examples, classes]`; and the pictures as files of 8 bits see them,
+    /// `[test examples, height, width, 3]`.
+    fn answer_test(&self) -> Result<(Vec<f32>, Vec<u8>), EngineError> {
         let input = &self.graph.input;
-        let mut answers = Vec::new();
+        let plane = input.height * input.width;
+        let (mut answers, mut pictures) = (Vec::new(), Vec::new());
         for picks in self.plan.view().test.chunks(CHUNK) {
             let images = load_exact(self.dataset, picks, input.height, &input.mean, &input.std)?;
             answers.extend(kindling_train::predict(self.device, self.graph, self.weights, &images, picks.len())?);
+            for image in images.chunks_exact(plane * input.channels) {
+                for at in 0..plane {
+                    pictures.extend(input.mean.iter().zip(&input.std).enumerate().map(|(c, (mean, std))| {
+                        let level = (f64::from(image[c * plane + at]) * f64::from(*std) + f64::from(*mean)) * 255.0;
+                        (level + 0.5).floor() as u8
+                    }));
+                }
+            }
         }
-        Ok(answers)
+        Ok((answers, pictures))
+    }
+
+    /// The network in 8 bits where a format is of it, its ranges chosen on validation images.
+    fn quantized(&self) -> Result<Option<Quantized>, EngineError> {
+        if !self.task.spec.exports.iter().any(|format| OF_8_BITS.contains(format)) {
+            return Ok(None);
+        }
+        let validation = &self.plan.view().validation;
+        let step = validation.len().div_ceil(CALIBRATION).max(1);
+        let picks: Vec<_> = validation.iter().copied().step_by(step).collect();
+        let input = &self.graph.input;
+        let images = load_exact(self.dataset, &picks, input.height, &input.mean, &input.std)?;
+        let shape = vec![picks.len(), input.channels, input.height, input.width];
+        match quantize(self.graph, self.weights, &Tensor::new(shape, images)?) {
+            Ok(quantized) => Ok(Some(quantized)),
+            Err(error) => {
+                tracing::warn!(trial = %self.trial.id, %error, "the network has no files of 8 bits");
+                Ok(None)
+            }
+        }
     }
 
     /// Test images spread over the split, each with the trained network's answer.
@@ -221,7 +266,7 @@ impl Release<'_> {
     }
 }
 
-fn card_metrics(metrics: &Metrics, objective: &Objective) -> CardMetrics {
+fn card_metrics(metrics: &Metrics, reliability: &Reliability, objective: &Objective) -> CardMetrics {
     let per_class = metrics
         .per_class
         .iter()
@@ -245,6 +290,16 @@ fn card_metrics(metrics: &Metrics, objective: &Objective) -> CardMetrics {
         balanced_accuracy: metrics.balanced_accuracy,
         f1_macro: metrics.f1_macro,
         log_loss: metrics.log_loss,
+        calibration_error: Some(reliability.ece),
+        reliability: reliability
+            .bins
+            .iter()
+            .map(|Bin { count, confidence, accuracy }| ReliabilityBin {
+                count: *count,
+                confidence: *confidence,
+                accuracy: *accuracy,
+            })
+            .collect(),
         objective: ObjectiveValue { metric: objective.metric, value: metrics.objective },
         per_class,
         confusion: metrics.confusion.clone(),

@@ -6,6 +6,8 @@
 
 use kindling_data::{Dataset, Limits};
 use kindling_export::{EnergyMeter, measure_latency};
+use kindling_graph::scale_logits;
+use kindling_models::tasks::calibration::{reliability, temperature, with_temperature};
 use kindling_models::tasks::image_classification::{Metrics, metrics};
 use kindling_search::pareto_front;
 use kindling_spec::{TaskId, TrialId, TrialState};
@@ -253,7 +255,7 @@ impl Worker {
             metrics(probabilities, view.classes.len(), &labels, &work.plan.spec().objective, &view.classes);
         let outcome = Arc::new(outcome);
         if self.deserves_model(&work, &validation).await? && signals.why() != Stop::Lost {
-            let released = self.release(&work, &outcome, &validation).await?;
+            let released = self.release(&work, &outcome).await?;
             if let Some(limit) = work.task.spec.constraints.max_latency_ms
                 && released.record.latency_ms > limit
             {
@@ -309,12 +311,7 @@ impl Worker {
         })
     }
 
-    async fn release(
-        &self,
-        work: &Arc<Work>,
-        outcome: &Arc<RungOutcome>,
-        validation: &Metrics,
-    ) -> Result<Released, EngineError> {
+    async fn release(&self, work: &Arc<Work>, outcome: &Arc<RungOutcome>) -> Result<Released, EngineError> {
         let meta = &self.service.store().meta;
         // What the search has cost is told as of now, this rung included.
         let task = meta.task(&work.task.id).await?;
@@ -323,9 +320,17 @@ impl Worker {
             trial.epochs = outcome.epochs;
         }
         let making = making_cost(&work.plan, &task, &trials, self.read_energy());
-        let (work, outcome, validation) = (work.clone(), outcome.clone(), validation.clone());
+        let (work, outcome) = (work.clone(), outcome.clone());
         let (device, scratch) = (self.device.clone(), self.service.scratch());
         blocking(move || {
+            let (view, objective) = (work.plan.view(), &work.plan.spec().objective);
+            let labels: Vec<usize> = view.validation.iter().map(|(_, label)| *label).collect();
+            let (probabilities, classes) = (&outcome.validation_probabilities, view.classes.len());
+            let told = temperature(probabilities, classes, &labels);
+            let scaled = scale_logits(&work.config.graph, &outcome.weights, (1.0 / told) as f32)?;
+            let told = if scaled.is_some() { told } else { 1.0 };
+            let probabilities = with_temperature(probabilities, classes, told);
+            let validation = metrics(&probabilities, classes, &labels, objective, &view.classes);
             Release {
                 device: &device,
                 plan: &work.plan,
@@ -333,8 +338,10 @@ impl Worker {
                 task: &task,
                 trial: &work.trial,
                 graph: &work.config.graph,
-                weights: &outcome.weights,
+                weights: scaled.as_ref().unwrap_or(&outcome.weights),
+                temperature: told,
                 validation: &validation,
+                validation_reliability: &reliability(&probabilities, classes, &labels),
                 making,
                 scratch: &scratch,
             }

@@ -1,8 +1,8 @@
 //! The bundle: every file of a model in one folder, written whole or not at all.
 
-use crate::formats::{FORMATS, Source};
-use crate::{Card, Check, ExportError, TOLERANCE, how_to_check};
-use kindling_graph::{Graph, Weights};
+use crate::formats::{FORMATS, INT8_FILE, Source};
+use crate::{Card, CardInt8, Check, ExportError, OnnxModel, how_to_check};
+use kindling_graph::{Graph, Quantized, Weights};
 use kindling_spec::ExportFormat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -37,6 +37,8 @@ pub struct BundleInput<'a> {
     pub graph: &'a Graph,
     /// Its weights, running statistics included.
     pub weights: &'a Weights,
+    /// The same in 8 bits; without it there are no files of 8 bits.
+    pub int8: Option<Int8<'a>>,
     /// The classes' names in the order of the outputs.
     pub labels: &'a [String],
     /// The card; its `checks`, `files` and `how_to_check` are filled here.
@@ -49,6 +51,17 @@ pub struct BundleInput<'a> {
     pub extra_files: Vec<(String, Vec<u8>)>,
     /// How the caller re-ran each of the extra files.
     pub extra_checks: Vec<Check>,
+}
+
+/// An 8-bit network and the test split, on which its file is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Int8<'a> {
+    /// The network.
+    pub quantized: &'a Quantized,
+    /// Pictures at the network's size in bytes, `[N, H, W, 3]`.
+    pub pictures: &'a [u8],
+    /// Each one's label, by number.
+    pub truth: &'a [usize],
 }
 
 /// One file of a bundle.
@@ -74,7 +87,8 @@ pub struct FileInfo {
 /// [`ExportError::Disagrees`] or [`ExportError::ReadBack`] when a file does not do what the trained
 /// network did; [`ExportError::Input`] when something is missing. On any error nothing is left.
 pub fn write_bundle(input: &BundleInput<'_>, out: &Path) -> Result<Vec<FileInfo>, ExportError> {
-    let source = Source::new(input.graph, input.weights, input.labels, &input.card.task.name)?;
+    let quantized = input.int8.map(|int8| int8.quantized);
+    let source = Source::new(input.graph, input.weights, quantized, input.labels, &input.card.task.name)?;
     check(input)?;
     if fs::symlink_metadata(out).is_ok() {
         let what = format!("{} is there already; name a folder that is not", out.display());
@@ -138,6 +152,9 @@ fn write(input: &BundleInput<'_>, source: &Source<'_>, dir: &Path) -> Result<Vec
     files.push(put(dir, "labels.json", &labels, JSON, "the labels in the order of the probabilities")?);
 
     let mut card = input.card.clone();
+    if let Some(int8) = input.int8.filter(|_| files.iter().any(|file| file.name == INT8_FILE)) {
+        card.int8 = Some(measure(&OnnxModel::load(&read(&dir.join(INT8_FILE))?)?, int8)?);
+    }
     (card.how_to_check, card.checks, card.files) = (how_to_check(&files), checks, files.clone());
     card.graph_sha256 = source.graph.hash();
     let about = "the model card: data, figures, costs, checks; for machines";
@@ -152,14 +169,51 @@ fn write(input: &BundleInput<'_>, source: &Source<'_>, dir: &Path) -> Result<Vec
     Ok(files)
 }
 
+/// Pictures answered at once.
+const BATCH: usize = 32;
+
+/// Runs the 8-bit file on the whole test split.
+fn measure(model: &OnnxModel, int8: Int8<'_>) -> Result<CardInt8, ExportError> {
+    let (quantized, spec) = (int8.quantized, &int8.quantized.lowered.input);
+    let size = spec.height * spec.width * spec.channels;
+    if int8.truth.is_empty() || int8.pictures.len() != int8.truth.len() * size {
+        let what = format!("{} bytes are not {} pictures of {size}", int8.pictures.len(), int8.truth.len());
+        return Err(ExportError::Input(what));
+    }
+    let top = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
+    let (mut right, mut same) = (0u64, 0u64);
+    for (pictures, truth) in int8.pictures.chunks(BATCH * size).zip(int8.truth.chunks(BATCH)) {
+        let answers = model.predict_batch(pictures, truth.len(), spec.width as u32, spec.height as u32)?;
+        for ((picture, answer), truth) in pictures.chunks_exact(size).zip(&answers).zip(truth) {
+            right += u64::from(top(answer) == *truth);
+            same += u64::from(top(answer) == top(&quantized.answer(picture)?));
+        }
+    }
+    let examples = int8.truth.len() as u64;
+    Ok(CardInt8 {
+        examples,
+        accuracy: right as f64 / examples as f64,
+        agreement: same as f64 / examples as f64,
+        weights_bytes: quantized.weights_bytes(),
+        peak_ram_bytes: quantized.lowered.arena as u64,
+        calibration: quantized.calibration.name().to_owned(),
+    })
+}
+
 /// Notes a judge's verdict on a file: the greatest difference so far, or the error.
-pub(crate) fn agree(file: &str, judge: &Judge, difference: f32, greatest: f32) -> Result<f32, ExportError> {
+pub(crate) fn agree(
+    file: &str,
+    judge: &Judge,
+    difference: f32,
+    tolerance: f32,
+    greatest: f32,
+) -> Result<f32, ExportError> {
     // Written so that NaN disagrees too.
-    if difference <= TOLERANCE {
+    if difference <= tolerance {
         return Ok(greatest.max(difference));
     }
     let (file, image) = (file.to_owned(), judge.name.clone());
-    Err(ExportError::Disagrees { file, image, difference, tolerance: TOLERANCE })
+    Err(ExportError::Disagrees { file, image, difference, tolerance })
 }
 
 /// Letters, digits, `.`, `_` and `-`, not starting with a point: safe in a path, a URL and a list.

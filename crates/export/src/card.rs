@@ -32,6 +32,13 @@ pub struct Card {
     pub validation: CardMetrics,
     /// Figures on the test split, which the search never saw.
     pub test: CardMetrics,
+    /// By what the network's logits were divided, so that probabilities mean what they say: chosen on the validation split, held by
+    /// the weights of every file already.
+    #[serde(default)]
+    pub temperature: Option<f64>,
+    /// The 8-bit network; absent where no file of it was asked for. Filled by [`write_bundle`](crate::write_bundle).
+    #[serde(default)]
+    pub int8: Option<CardInt8>,
     /// What it costs to use.
     pub cost: ModelCost,
     /// What it cost to make.
@@ -115,12 +122,47 @@ pub struct CardMetrics {
     pub f1_macro: f64,
     /// Mean negative natural logarithm of the right class's probability.
     pub log_loss: f64,
+    /// Expected calibration error in ten bins (Guo et al. 2017): how far the share of right answers is from the probability they
+    /// are given with, on average.
+    #[serde(default)]
+    pub calibration_error: Option<f64>,
+    /// Answers by their probability, in bins of a tenth, empty ones left out.
+    #[serde(default)]
+    pub reliability: Vec<ReliabilityBin>,
     /// The task's objective.
     pub objective: ObjectiveValue,
     /// In the order of the labels.
     pub per_class: Vec<ClassMetrics>,
     /// Counts, `[true class][answered class]`, in the order of the labels.
     pub confusion: Vec<Vec<u64>>,
+}
+
+/// The 8-bit network: measured by running `model.int8.onnx` itself on the whole test split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CardInt8 {
+    /// Test examples.
+    pub examples: u64,
+    /// Share answered right.
+    pub accuracy: f64,
+    /// Share answered as the whole-number network answers, which the files in C, Rust and JavaScript are.
+    pub agreement: f64,
+    /// Bytes of weights (8 bits) and biases (32 bits).
+    pub weights_bytes: u64,
+    /// Planned peak of activations for one image, one byte each, input included.
+    pub peak_ram_bytes: u64,
+    /// How the activations' ranges were chosen on validation images.
+    pub calibration: String,
+}
+
+/// Answers of about the same probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Answers.
+    pub count: u64,
+    /// Mean probability that they are given with.
+    pub confidence: f64,
+    /// Share that is right.
+    pub accuracy: f64,
 }
 
 /// The task's objective and its value.
@@ -260,7 +302,11 @@ pub fn hash_of_hashes<S: AsRef<str>>(hashes: impl IntoIterator<Item = S>) -> Str
 pub fn how_to_check(files: &[FileInfo]) -> Vec<HowTo> {
     let how = |figure: &str, command: &str| HowTo { figure: figure.into(), command: command.into() };
     let mut list = vec![how("that no file was changed since it was written", "sha256sum -c SHA256SUMS")];
-    if files.iter().any(|file| file.name == "model.onnx") {
+    let has = |name: &str| files.iter().any(|file| file.name == name);
+    if has("predict.py") {
+        list.push(how("the answer for some images, with nothing of ours", "python3 predict.py IMAGE..."));
+    }
+    if has("model.onnx") {
         list.push(how("the answer for some images", "kindling predict model.onnx IMAGE..."));
         list.push(how(
             "accuracy and confusion matrix, on a folder that holds one folder a label (needs Python with onnxruntime, numpy and pillow; \

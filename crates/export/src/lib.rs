@@ -17,18 +17,21 @@ mod machine;
 mod onnx_proto;
 mod preprocess;
 mod runtime;
+mod verify;
 
 pub use archive::{bundle_zip, zip_files};
-pub use bundle::{BundleInput, FileInfo, Judge, write_bundle};
+pub use bundle::{BundleInput, FileInfo, Int8, Judge, write_bundle};
 pub use card::{
-    AuditSummary, CARD_VERSION, Card, CardData, CardLatency, CardMetrics, Check, ClassMetrics, Energy, HowTo,
-    MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, SplitSummary, Versions, hash_of_hashes, how_to_check,
+    AuditSummary, CARD_VERSION, Card, CardData, CardInt8, CardLatency, CardMetrics, Check, ClassMetrics, Energy, HowTo,
+    MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, ReliabilityBin, SplitSummary, Versions, hash_of_hashes,
+    how_to_check,
 };
 pub use error::ExportError;
 pub use fleet::{FLEET_VERSION, FleetEntry, FleetManifest, ROUTER, folder_name};
 pub use latency::{LATENCY_METHOD, Latency, measure_latency};
 pub use machine::{EnergyMeter, cpu_name};
 pub use runtime::OnnxModel;
+pub use verify::{Example, Finding, verify_bundle};
 
 /// The greatest difference of one probability between a written file and the trained network at
 /// which the file is still offered.

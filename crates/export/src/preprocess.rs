@@ -40,6 +40,22 @@ fn triangle(input: usize, output: usize) -> Vec<f64> {
 /// One image as the network's input `[1, 3, height, width]`: resized without regard to its aspect,
 /// not rounded, divided by 255, normalised.
 pub(crate) fn preprocess(rgb: &[u8], width: u32, height: u32, spec: &InputSpec) -> Result<Tensor, ExportError> {
+    let levels = resize(rgb, width, height, spec)?;
+    let channel = |(c, (mean, std)): (usize, (&f32, &f32))| {
+        let levels = levels.iter().skip(c).step_by(3);
+        levels.map(|level| ((level / 255.0 - f64::from(*mean)) / f64::from(*std)) as f32).collect::<Vec<_>>()
+    };
+    let data = spec.mean.iter().zip(&spec.std).enumerate().flat_map(channel).collect();
+    Ok(Tensor::new(vec![1, spec.channels, spec.height, spec.width], data)?)
+}
+
+/// One image at the network's size in bytes, `[height, width, 3]`: resized likewise, rounded, halves up.
+pub(crate) fn level_picture(rgb: &[u8], width: u32, height: u32, spec: &InputSpec) -> Result<Vec<u8>, ExportError> {
+    Ok(resize(rgb, width, height, spec)?.iter().map(|level| (level + 0.5).floor() as u8).collect())
+}
+
+/// Levels 0 to 255, `[height, width, 3]`.
+fn resize(rgb: &[u8], width: u32, height: u32, spec: &InputSpec) -> Result<Vec<f64>, ExportError> {
     let (width, height) = (width as usize, height as usize);
     check_image(rgb, width, height)?;
     let (rows, columns) = (triangle(height, spec.height), triangle(width, spec.width));
@@ -52,17 +68,15 @@ pub(crate) fn preprocess(rgb: &[u8], width: u32, height: u32, spec: &InputSpec) 
             }
         }
     }
-    let mut data = Vec::with_capacity(3 * spec.height * spec.width);
-    for (channel, (mean, std)) in spec.mean.iter().zip(&spec.std).enumerate() {
-        for weights in rows.chunks_exact(height) {
-            for column in 0..spec.width {
-                let values = narrow.iter().skip(column * 3 + channel).step_by(spec.width * 3);
-                let sum: f64 = weights.iter().zip(values).map(|(weight, value)| weight * value).sum();
-                data.push(((sum / 255.0 - f64::from(*mean)) / f64::from(*std)) as f32);
-            }
+    let mut levels = vec![0.0f64; spec.height * spec.width * 3];
+    for (weights, target) in rows.chunks_exact(height).zip(levels.chunks_exact_mut(spec.width * 3)) {
+        for (weight, row) in
+            weights.iter().zip(narrow.chunks_exact(spec.width * 3)).filter(|(weight, _)| **weight != 0.0)
+        {
+            target.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
         }
     }
-    Ok(Tensor::new(vec![1, spec.channels, spec.height, spec.width], data)?)
+    Ok(levels)
 }
 
 /// Logits to probabilities.

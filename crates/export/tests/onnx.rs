@@ -11,7 +11,7 @@ use kindling_spec::ExportFormat;
 
 fn onnx(graph: &kindling_graph::Graph, weights: &Weights) -> Vec<u8> {
     let labels = labels();
-    let source = Source::new(graph, weights, &labels, "fire or smoke").unwrap();
+    let source = Source::new(graph, weights, None, &labels, "fire or smoke").unwrap();
     let format = FORMATS.iter().find(|format| format.format() == ExportFormat::Onnx).unwrap();
     format.write(&source).unwrap().remove(0).bytes
 }

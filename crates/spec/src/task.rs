@@ -23,10 +23,14 @@ words!(
     ExportFormat {
         /// `model.onnx`, preprocessing inside.
         Onnx = "onnx",
+        /// `model.int8.onnx`, weights and activations of 8 bits.
+        OnnxInt8 = "onnx-int8",
         /// `weights.safetensors` and `graph.json`.
         Safetensors = "safetensors",
         /// `model.burnpack`, read by burn's own tools.
         Burnpack = "burnpack",
+        /// `predict.py`, a short program that runs the ONNX files.
+        Python = "python",
     }
 );
 

@@ -3,10 +3,10 @@
 use crate::harness::picture;
 use kindling_data::resize_f32;
 use kindling_export::{
-    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, Energy, Judge, MakingCost, ModelCost,
-    OWNERSHIP, ObjectiveValue, TOLERANCE, Versions, write_bundle,
+    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, Energy, Int8, Judge, MakingCost,
+    ModelCost, OWNERSHIP, ObjectiveValue, TOLERANCE, Versions, write_bundle,
 };
-use kindling_graph::{Graph, Weights, random_weights};
+use kindling_graph::{Graph, Tensor, Weights, quantize, random_weights};
 use kindling_models::backbones::{BACKBONES, Cut, End};
 use kindling_models::{FAMILIES, Network, build_graph, default_genomes};
 use kindling_search::{Sampler, samplers::Random};
@@ -57,6 +57,8 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         balanced_accuracy: 0.0,
         f1_macro: 0.0,
         log_loss: 0.0,
+        calibration_error: None,
+        reliability: vec![],
         objective: ObjectiveValue { metric: Metric::Accuracy, value: 0.0 },
         per_class: vec![],
         confusion: vec![vec![0; 3]; 3],
@@ -76,6 +78,8 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         },
         validation: none.clone(),
         test: none,
+        temperature: None,
+        int8: None,
         cost: ModelCost {
             parameters: cost.parameters,
             weights_bytes: cost.weights_bytes,
@@ -101,6 +105,31 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         files: vec![],
         how_to_check: vec![],
     }
+}
+
+/// Pictures by which the 8-bit network is calibrated.
+const PICTURES: usize = 8;
+
+/// Slopes and noise at the network's size, `[PICTURES, height, width, 3]`.
+fn levels(graph: &Graph) -> Vec<u8> {
+    let (height, width) = (graph.input.height, graph.input.width);
+    let level = |i: usize| {
+        let (n, x, y) = (i / (height * width * 3), i / 3 % width, i / (3 * width) % height);
+        ((x * (n + 1) * 97 / width + y * 150 / height + i * 7919 % 61) % 256) as u8
+    };
+    (0..PICTURES * height * width * 3).map(level).collect()
+}
+
+/// The same as the network's input.
+fn normalised(graph: &Graph, levels: &[u8]) -> Tensor {
+    let input = &graph.input;
+    let plane = input.height * input.width;
+    let mut data = vec![0.0; levels.len()];
+    for (i, level) in levels.iter().enumerate() {
+        let (n, at, c) = (i / (plane * 3), i / 3 % plane, i % 3);
+        data[(n * 3 + c) * plane + at] = (f32::from(*level) / 255.0 - input.mean[c]) / input.std[c];
+    }
+    Tensor::new(vec![PICTURES, 3, input.height, input.width], data).unwrap()
 }
 
 /// Every backbone cut early, under a name that no family has.
@@ -136,9 +165,12 @@ fn every_family_is_written_in_every_format_and_answers_as_burn_does() {
                 tolerance: TOLERANCE,
             };
             let dir = tempfile::tempdir().unwrap();
+            let pictures = levels(&graph);
+            let quantized = quantize(&graph, &weights, &normalised(&graph, &pictures)).unwrap();
             let input = BundleInput {
                 graph: &graph,
                 weights: &weights,
+                int8: Some(Int8 { quantized: &quantized, pictures: &pictures, truth: &[0; PICTURES] }),
                 labels: &LABELS.map(String::from),
                 card: card(&graph, &genome),
                 judges: &judges,
@@ -147,7 +179,7 @@ fn every_family_is_written_in_every_format_and_answers_as_burn_does() {
                 extra_checks: vec![check],
             };
             let files = write_bundle(&input, &dir.path().join("model")).unwrap_or_else(|e| panic!("{genome:?}: {e}"));
-            for name in ["model.onnx", "weights.safetensors", "graph.json", "model.burnpack"] {
+            for name in ["model.onnx", "model.int8.onnx", "weights.safetensors", "graph.json", "model.burnpack"] {
                 assert!(files.iter().any(|f| f.name == name), "{name} of {genome:?}");
             }
         }

@@ -14,4 +14,5 @@ pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod train;
+pub(crate) mod verify;
 pub(crate) mod worker;

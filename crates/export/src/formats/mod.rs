@@ -2,14 +2,18 @@
 //! [`FORMATS`]; the tests loop over the registry.
 
 mod onnx;
+mod onnx_int8;
 mod onnx_preprocess;
+mod python;
 mod safetensors;
 
 pub(crate) use onnx::network_only;
 pub use onnx::{INPUT, OPSET, OUTPUT};
+pub(crate) use onnx_int8::{FILE as INT8_FILE, INT8_TOLERANCE};
+pub(crate) use safetensors::read as read_network;
 
 use crate::{Check, ExportError, Judge};
-use kindling_graph::{Graph, Weights, fold_batch_norm};
+use kindling_graph::{Graph, Quantized, Weights, fold_batch_norm};
 use kindling_spec::ExportFormat;
 use std::path::Path;
 
@@ -34,11 +38,41 @@ pub trait Format: Sync {
     /// # Errors
     /// [`ExportError::Disagrees`], [`ExportError::ReadBack`], or what reading and running them says.
     fn verify(&self, dir: &Path, source: &Source<'_>, judges: &[Judge]) -> Result<Vec<Check>, ExportError>;
+
+    /// Runs those of its files in `dir` that can be run on this machine, with nothing but what lies in `dir`.
+    ///
+    /// # Errors
+    /// What reading and running them says.
+    fn run(&self, dir: &Path, pictures: &[Picture<'_>]) -> Result<Vec<Run>, ExportError>;
+}
+
+/// A picture of any size.
+#[derive(Debug, Clone, Copy)]
+pub struct Picture<'a> {
+    /// `[height, width, 3]`: rows from the top, red, green, blue.
+    pub rgb: &'a [u8],
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+}
+
+/// What one file answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its name.
+    pub file: &'static str,
+    /// By what it was run.
+    pub by: &'static str,
+    /// Whether it is of the 8-bit network.
+    pub int8: bool,
+    /// For each picture the probability of each label.
+    pub answers: Vec<Vec<f32>>,
 }
 
 /// Every format written here, in the order the files are listed. `burnpack` is not among them: it
 /// needs burn, so the caller hands it in with its own check.
-pub static FORMATS: &[&dyn Format] = &[&onnx::Onnx, &safetensors::Safetensors];
+pub static FORMATS: &[&dyn Format] = &[&onnx::Onnx, &onnx_int8::OnnxInt8, &safetensors::Safetensors, &python::Python];
 
 /// What all formats are written from.
 pub struct Source<'a> {
@@ -48,6 +82,8 @@ pub struct Source<'a> {
     pub weights: &'a Weights,
     /// The graph as deployed: normalisation folded, nothing that only training needs.
     pub folded: (Graph, Weights),
+    /// The same in 8 bits, for the formats that are of it.
+    pub quantized: Option<&'a Quantized>,
     /// The classes' names in the order of the outputs.
     pub labels: &'a [String],
     /// The task's name, for the files' metadata.
@@ -62,6 +98,7 @@ impl<'a> Source<'a> {
     pub fn new(
         graph: &'a Graph,
         weights: &'a Weights,
+        quantized: Option<&'a Quantized>,
         labels: &'a [String],
         task: &'a str,
     ) -> Result<Self, ExportError> {
@@ -76,7 +113,11 @@ impl<'a> Source<'a> {
         if let Some((name, _)) = weights.iter().find(|(_, tensor)| tensor.data.iter().any(|v| !v.is_finite())) {
             return Err(ExportError::Input(format!("the weight `{name}` holds numbers that are not finite")));
         }
-        Ok(Self { graph, weights, folded: fold_batch_norm(graph, weights)?, labels, task })
+        Ok(Self { graph, weights, folded: fold_batch_norm(graph, weights)?, quantized, labels, task })
+    }
+    /// The 8-bit network, for a format that is of nothing else.
+    pub(crate) fn quantized(&self) -> Result<&'a Quantized, ExportError> {
+        self.quantized.ok_or_else(|| ExportError::Input("the network was not rounded to 8 bits".into()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `model.onnx`: preprocessing, network and softmax in one ONNX file.
 
-use super::{Format, Source, Written, onnx_preprocess};
+use super::{Format, Picture, Run, Source, Written, onnx_preprocess};
 use crate::onnx_proto::{
     AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
@@ -48,7 +48,7 @@ impl Format for Onnx {
         let mut greatest = 0.0f32;
         for judge in judges {
             let answer = model.predict(&judge.rgb, judge.width, judge.height)?;
-            greatest = bundle::agree(FILE, judge, difference(&answer, &judge.probabilities), greatest)?;
+            greatest = bundle::agree(FILE, judge, difference(&answer, &judge.probabilities), TOLERANCE, greatest)?;
         }
         Ok(vec![Check {
             file: FILE.into(),
@@ -58,6 +58,17 @@ impl Format for Onnx {
             tolerance: TOLERANCE,
         }])
     }
+
+    fn run(&self, dir: &Path, pictures: &[Picture<'_>]) -> Result<Vec<Run>, ExportError> {
+        Ok(vec![run(dir, FILE, false, pictures)?])
+    }
+}
+
+/// Runs an ONNX file of ours.
+pub(super) fn run(dir: &Path, file: &'static str, int8: bool, pictures: &[Picture<'_>]) -> Result<Run, ExportError> {
+    let model = OnnxModel::load(&bundle::read(&dir.join(file))?)?;
+    let answer = |picture: &Picture<'_>| model.predict(picture.rgb, picture.width, picture.height);
+    Ok(Run { file, by: "tract", int8, answers: pictures.iter().map(answer).collect::<Result<_, _>>()? })
 }
 
 /// The whole model.
@@ -69,9 +80,14 @@ fn write(source: &Source<'_>) -> Result<ModelProto, ExportError> {
         return Err(ExportError::Unsupported { format: "onnx", what });
     }
     let mut writer = Writer::default();
-    let input = onnx_preprocess::preprocess(&mut writer, spec);
+    let input = onnx_preprocess::preprocess(&mut writer, spec, false);
     let logits = network(&mut writer, graph, weights, &input)?;
     writer.finish_with(&logits, !ends_in_softmax(graph));
+    describe(writer, source, "")
+}
+
+/// The model whose nodes these are, with its input, its output and what it says of itself.
+pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Result<ModelProto, ExportError> {
     let sizes = [Dimension::Param("N".into()), Dimension::Param("H".into()), Dimension::Param("W".into())];
     let dims = sizes.into_iter().chain([Dimension::Value(3)]).collect();
     let mut input = value(INPUT, data_type::UINT8, dims);
@@ -89,7 +105,7 @@ fn write(source: &Source<'_>) -> Result<ModelProto, ExportError> {
     ];
     let mut model = writer.model(input, output);
     model.doc_string =
-        format!("Tells apart: {}. Made by Kindling for the task \"{}\".", source.labels.join(", "), source.task);
+        format!("Tells apart: {}. Made by Kindling for the task \"{}\".{more}", source.labels.join(", "), source.task);
     model.metadata_props =
         metadata.into_iter().map(|(key, value)| StringStringEntryProto { key: key.into(), value }).collect();
     Ok(model)
@@ -181,11 +197,11 @@ fn as_strs(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-fn int(name: &str, i: i64) -> AttributeProto {
+pub(super) fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.into(), i, r#type: attribute_type::INT, ..Default::default() }
 }
 
-fn ints(name: &str, list: &[usize]) -> AttributeProto {
+pub(super) fn ints(name: &str, list: &[usize]) -> AttributeProto {
     let ints = list.iter().map(|v| *v as i64).collect();
     AttributeProto { name: name.into(), ints, r#type: attribute_type::INTS, ..Default::default() }
 }
@@ -249,7 +265,15 @@ impl Writer {
         self.push(name, op_type, inputs, output, Vec::new());
     }
 
-    fn push(&mut self, name: &str, op_type: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
+    /// Any node.
+    pub(super) fn push(
+        &mut self,
+        name: &str,
+        op_type: &str,
+        inputs: &[&str],
+        output: &str,
+        attribute: Vec<AttributeProto>,
+    ) {
         let input = inputs.iter().map(|s| (*s).to_owned()).collect();
         let output = vec![output.to_owned()];
         let (name, op_type, domain) = (name.to_owned(), op_type.to_owned(), String::new());
@@ -268,6 +292,16 @@ impl Writer {
         self.constant(name, shape, data_type::INT64, raw)
     }
 
+    /// A constant of 8-bit whole numbers.
+    pub(super) fn bytes(&mut self, name: &str, shape: &[usize], data: &[i8]) -> String {
+        self.constant(name, shape, data_type::INT8, data.iter().map(|v| v.cast_unsigned()).collect())
+    }
+
+    /// A constant of 32-bit whole numbers.
+    pub(super) fn words(&mut self, name: &str, shape: &[usize], data: &[i32]) -> String {
+        self.constant(name, shape, data_type::INT32, data.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
     fn constant(&mut self, name: &str, shape: &[usize], data_type: i32, raw_data: Vec<u8>) -> String {
         if self.names.insert(name.to_owned()) {
             let dims = shape.iter().map(|d| *d as i64).collect();
@@ -277,7 +311,7 @@ impl Writer {
     }
 
     /// Ends the graph in [`OUTPUT`].
-    fn finish_with(&mut self, end: &str, softmax: bool) {
+    pub(super) fn finish_with(&mut self, end: &str, softmax: bool) {
         if softmax {
             self.push("probabilities/softmax", "Softmax", &[end], OUTPUT, vec![int("axis", -1)]);
         } else {

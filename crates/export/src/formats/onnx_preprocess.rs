@@ -10,7 +10,9 @@ use kindling_graph::InputSpec;
 /// ONNX's own Resize could do it only since opset 18, and runtimes differ in its antialiasing. Two
 /// products with weight matrices that the graph computes from the image's shape are the same
 /// everywhere: `rows [height, H] x image x columns [W, width]`.
-pub(super) fn preprocess(writer: &mut Writer, spec: &InputSpec) -> String {
+///
+/// With `whole` the resized levels are rounded, as where a picture is given in bytes.
+pub(super) fn preprocess(writer: &mut Writer, spec: &InputSpec, whole: bool) -> String {
     let shape = writer.node("preprocess/shape", "Shape", &[INPUT]);
     let rows = axis_weights(writer, "rows", &shape, 1, spec.height);
     let columns = axis_weights(writer, "columns", &shape, 2, spec.width);
@@ -20,6 +22,14 @@ pub(super) fn preprocess(writer: &mut Writer, spec: &InputSpec) -> String {
     let float = writer.node_ints("preprocess/float", "Cast", &[&planes], &to_float);
     let narrow = writer.node("preprocess/narrow", "MatMul", &[&float, &columns]);
     let small = writer.node("preprocess/small", "MatMul", &[&rows, &narrow]);
+    let small = match whole {
+        true => {
+            let half = writer.floats("preprocess/half", &[], &[0.5]);
+            let raised = writer.node("preprocess/raised", "Add", &[&small, &half]);
+            writer.node("preprocess/levels", "Floor", &[&raised])
+        }
+        false => small,
+    };
     // (x / 255 - mean) / std as one product and one sum.
     let channels = spec.mean.iter().zip(&spec.std).map(|(mean, std)| (f64::from(*mean), f64::from(*std)));
     let (factor, offset): (Vec<f32>, Vec<f32>) =

@@ -1,7 +1,7 @@
 //! `weights.safetensors` and `graph.json`: the network as trained, from which it can be rebuilt and
 //! trained on.
 
-use super::{Format, Source, Written};
+use super::{Format, Picture, Run, Source, Written};
 use crate::preprocess::{difference, preprocess, softmax};
 use crate::{Check, ExportError, Judge, TOLERANCE, bundle};
 use ::safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
@@ -43,24 +43,19 @@ impl Format for Safetensors {
     }
 
     fn verify(&self, dir: &Path, source: &Source<'_>, judges: &[Judge]) -> Result<Vec<Check>, ExportError> {
-        let text = String::from_utf8(bundle::read(&dir.join(GRAPH))?).unwrap_or_default();
-        let graph = Graph::from_json(&text)?;
+        let (graph, weights) = read(dir)?;
         if graph.hash() != source.graph.hash() {
             return Err(ExportError::ReadBack { file: GRAPH.into(), what: "the graph is another".into() });
         }
-        let weights = read_weights(&bundle::read(&dir.join(WEIGHTS))?)?;
-        graph.check_weights(&weights)?;
         if let Some((name, _)) = source.weights.iter().find(|(name, tensor)| !same(weights.get(*name), tensor)) {
             return Err(ExportError::ReadBack { file: WEIGHTS.into(), what: format!("`{name}` differs") });
         }
-        let softmax_inside = graph.nodes.get(graph.output).is_some_and(|node| matches!(node.op, Op::Softmax));
         let judges = judges.get(..MAX_JUDGES).unwrap_or(judges);
         let mut greatest = 0.0f32;
         for judge in judges {
-            let input = preprocess(&judge.rgb, judge.width, judge.height, &graph.input)?;
-            let output = execute(&graph, &weights, &input)?.data;
-            let answer = if softmax_inside { output } else { softmax(&output) };
-            greatest = bundle::agree(WEIGHTS, judge, difference(&answer, &judge.probabilities), greatest)?;
+            let picture = Picture { rgb: &judge.rgb, width: judge.width, height: judge.height };
+            let far = difference(&answer(&graph, &weights, picture)?, &judge.probabilities);
+            greatest = bundle::agree(WEIGHTS, judge, far, TOLERANCE, greatest)?;
         }
         Ok(vec![Check {
             file: WEIGHTS.into(),
@@ -70,6 +65,31 @@ impl Format for Safetensors {
             tolerance: TOLERANCE,
         }])
     }
+
+    fn run(&self, dir: &Path, pictures: &[Picture<'_>]) -> Result<Vec<Run>, ExportError> {
+        let (graph, weights) = read(dir)?;
+        let answers = pictures.iter().map(|picture| answer(&graph, &weights, *picture)).collect::<Result<_, _>>()?;
+        Ok(vec![Run { file: WEIGHTS, by: "the reference executor", int8: false, answers }])
+    }
+}
+
+/// The network as it lies in a bundle.
+///
+/// # Errors
+/// If either file is missing, broken, or not of the other.
+pub(crate) fn read(dir: &Path) -> Result<(Graph, Weights), ExportError> {
+    let text = String::from_utf8(bundle::read(&dir.join(GRAPH))?).unwrap_or_default();
+    let graph = Graph::from_json(&text)?;
+    let weights = read_weights(&bundle::read(&dir.join(WEIGHTS))?)?;
+    graph.check_weights(&weights)?;
+    Ok((graph, weights))
+}
+
+fn answer(graph: &Graph, weights: &Weights, picture: Picture<'_>) -> Result<Vec<f32>, ExportError> {
+    let softmax_inside = graph.nodes.get(graph.output).is_some_and(|node| matches!(node.op, Op::Softmax));
+    let input = preprocess(picture.rgb, picture.width, picture.height, &graph.input)?;
+    let output = execute(graph, weights, &input)?.data;
+    Ok(if softmax_inside { output } else { softmax(&output) })
 }
 
 /// Equal to the bit, so that the sign of zero counts too.

@@ -156,6 +156,25 @@ pub(crate) fn weights(graph: &Graph) -> Weights {
     random_weights_with(graph, 3, Statistics::Random).unwrap()
 }
 
+/// The network in 8 bits, its ranges those of some pictures; none if it is not valid.
+pub(crate) fn quantized(graph: &Graph, weights: &Weights) -> Option<Quantized> {
+    let spec = &graph.input;
+    let plane = spec.height * spec.width;
+    let levels = levels(graph);
+    let images = levels.chunks(plane * 3).flat_map(|rgb| {
+        let of = move |(c, i): (usize, usize)| (f32::from(rgb[i * 3 + c]) / 255.0 - spec.mean[c]) / spec.std[c];
+        (0..3).flat_map(move |c| (0..plane).map(move |i| of((c, i)))).collect::<Vec<_>>()
+    });
+    let images: Vec<f32> = images.collect();
+    let count = images.len() / (plane * 3);
+    quantize(graph, weights, &Tensor::new(vec![count, 3, spec.height, spec.width], images).unwrap()).ok()
+}
+
+/// 24 pictures at the network's size.
+pub(crate) fn levels(graph: &Graph) -> Vec<u8> {
+    (0..24).flat_map(|seed| picture(graph.input.width as u32, graph.input.height as u32, seed)).collect()
+}
+
 pub(crate) fn card(graph: &Graph) -> Card {
     let task = serde_json::json!({"version": 1, "name": "fire | smoke", "kind": "image-classification", "budget": {"trials": 1}});
     let metrics = CardMetrics {
@@ -165,6 +184,8 @@ pub(crate) fn card(graph: &Graph) -> Card {
         balanced_accuracy: 0.9,
         f1_macro: 0.89,
         log_loss: 0.3,
+        calibration_error: Some(0.02),
+        reliability: vec![ReliabilityBin { count: 10, confidence: 0.88, accuracy: 0.9 }],
         objective: ObjectiveValue { metric: Metric::Accuracy, value: 0.9 },
         per_class: labels()
             .into_iter()
@@ -192,6 +213,8 @@ pub(crate) fn card(graph: &Graph) -> Card {
         },
         validation: metrics.clone(),
         test: metrics,
+        temperature: Some(1.1),
+        int8: None,
         cost: ModelCost {
             parameters: cost.parameters,
             weights_bytes: cost.weights_bytes,

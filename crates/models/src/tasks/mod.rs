@@ -1,3 +1,4 @@
 //! What each kind of task computes from a network's answers. One file a kind.
 
+pub mod calibration;
 pub mod image_classification;

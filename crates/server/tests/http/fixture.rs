@@ -271,6 +271,7 @@ fn bundle(card: &Card, out: &std::path::Path) -> Vec<FileInfo> {
     let input = BundleInput {
         graph: &graph,
         weights: &weights,
+        int8: None,
         labels: &card.labels.clone(),
         card: card.clone(),
         judges: &judges,
