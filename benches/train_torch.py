@@ -69,7 +69,11 @@ def mobilenet():
     return nn.Sequential(conv(3, 8, 3, 2), *layers, head(256, 2)), 96, 2
 
 
-NETWORKS = {"plain": plain, "depthwise": depthwise, "resnet8": resnet8, "mobilenet-0.25": mobilenet}
+def ds_cnn():
+    return nn.Sequential(conv(3, 64, 7, 2), *separable(64, [(64, 1)] * 4), head(64, 12)), 22, 12
+
+
+NETWORKS = {"plain": plain, "depthwise": depthwise, "resnet8": resnet8, "mobilenet-0.25": mobilenet, "ds-cnn": ds_cnn}
 
 
 def main():

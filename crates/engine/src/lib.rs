@@ -12,6 +12,7 @@ mod curve;
 mod datasets;
 mod doubts;
 mod error;
+mod finishing;
 mod fleet;
 mod fleets;
 mod models;

@@ -122,9 +122,12 @@ pub struct Mistake {
     pub probability: f32,
 }
 
-/// The key of a model's bundle among the files.
-pub(crate) fn bundle_key(id: &ModelId) -> String {
-    format!("models/{id}")
+/// The key of a model's bundle among the files; each revision has its own.
+pub(crate) fn bundle_key(id: &ModelId, revision: u32) -> String {
+    match revision {
+        0 => format!("models/{id}"),
+        revision => format!("models/{id}-{revision}"),
+    }
 }
 
 /// The key of what is kept about a model beside its bundle.
@@ -193,7 +196,7 @@ impl Service {
             let detail = format!("model {id} has no file of this name; it has {}", known.join(", "));
             return Err(EngineError::refused(ErrorCode::FileNotFound, detail));
         };
-        let key = format!("{}/{}", bundle_key(id), file.name);
+        let key = format!("{}/{}", bundle_key(id, model.revision), file.name);
         let path = self.store().files.local_path(&key)?.ok_or_else(|| {
             EngineError::refused(ErrorCode::Internal, format!("the files of model {id} are not on this machine's disk"))
         })?;

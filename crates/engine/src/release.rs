@@ -2,11 +2,11 @@
 
 use kindling_data::{Dataset, View, load_exact};
 use kindling_export::{
-    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, ClassMetrics, Energy, FileInfo, Int8,
-    Judge, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, ReliabilityBin, SplitSummary, TOLERANCE, Versions,
+    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, ClassMetrics, Energy, FileInfo, Judge,
+    MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, ReliabilityBin, SplitSummary, TOLERANCE, Versions,
     hash_of_hashes, measure_latency, write_bundle,
 };
-use kindling_graph::{Graph, Quantized, Tensor, Weights, quantize};
+use kindling_graph::{Graph, Weights};
 use kindling_models::Network;
 use kindling_models::tasks::calibration::{Bin, Reliability, reliability};
 use kindling_models::tasks::image_classification::{Metrics, metrics, top};
@@ -16,6 +16,7 @@ use kindling_train::OpenDevice;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::finishing::formats_at_once;
 use crate::{EngineError, Mistake, Plan, clock::now_ms, models::TestAnswers};
 
 /// What a folder of unfinished export starts with.
@@ -26,11 +27,6 @@ const BURN: &str = "0.22.1";
 const CHUNK: usize = 256;
 /// Test images each written file is re-run on.
 const JUDGES: usize = 16;
-
-/// Validation images by which the ranges of an 8-bit network are chosen, at most.
-const CALIBRATION: usize = 100;
-/// The formats that are of it.
-const OF_8_BITS: [ExportFormat; 1] = [ExportFormat::OnnxInt8];
 
 /// Files by name.
 type ExtraFiles = Vec<(String, Vec<u8>)>;
@@ -69,17 +65,15 @@ impl Release<'_> {
     pub(crate) fn make(self) -> Result<Released, EngineError> {
         let (view, objective) = (self.plan.view(), &self.plan.spec().objective);
         let id = ModelId::new();
-        let (probabilities, pictures) = self.answer_test()?;
+        let probabilities = self.answer_test()?;
         let labels: Vec<usize> = view.test.iter().map(|(_, label)| *label).collect();
         let test = metrics(&probabilities, view.classes.len(), &labels, objective, &view.classes);
-        let judges = self.judges(&probabilities)?;
+        let judges = judges(self.dataset, view, &probabilities)?;
         let cost = self.graph.cost()?;
         let latency = measure_latency(self.graph, Some(self.weights))?;
         let latency_ms = latency.median_ms;
         let (extra_files, extra_checks) = self.burnpack()?;
-        let quantized = self.quantized()?;
-        let mut formats = self.task.spec.exports.clone();
-        formats.retain(|format| quantized.is_some() || *format != ExportFormat::OnnxInt8);
+        let formats = formats_at_once(&self.task.spec.exports);
         let card = Card {
             version: CARD_VERSION,
             model: id.to_string(),
@@ -115,7 +109,7 @@ impl Release<'_> {
             &BundleInput {
                 graph: self.graph,
                 weights: self.weights,
-                int8: quantized.as_ref().map(|quantized| Int8 { quantized, pictures: &pictures, truth: &labels }),
+                int8: None,
                 labels: &view.classes,
                 card,
                 judges: &judges,
@@ -142,6 +136,7 @@ impl Release<'_> {
             latency_ms,
             card: serde_json::from_slice(&card)?,
             files: files.into_iter().map(file_record).collect(),
+            revision: 0,
             created_at: now_ms(),
         };
         let mistakes = mistakes(view, &probabilities);
@@ -150,62 +145,15 @@ impl Release<'_> {
     }
 
     /// The trained network's answers on the test split, from the original files and without rounding,
-    /// as the exported files see them, `[test examples, classes]`; and the pictures as files of 8 bits see them,
-    /// `[test examples, height, width, 3]`.
-    fn answer_test(&self) -> Result<(Vec<f32>, Vec<u8>), EngineError> {
+    /// as the exported files see them, `[test examples, classes]`.
+    fn answer_test(&self) -> Result<Vec<f32>, EngineError> {
         let input = &self.graph.input;
-        let plane = input.height * input.width;
-        let (mut answers, mut pictures) = (Vec::new(), Vec::new());
+        let mut answers = Vec::new();
         for picks in self.plan.view().test.chunks(CHUNK) {
             let images = load_exact(self.dataset, picks, input.height, &input.mean, &input.std)?;
             answers.extend(kindling_train::predict(self.device, self.graph, self.weights, &images, picks.len())?);
-            for image in images.chunks_exact(plane * input.channels) {
-                for at in 0..plane {
-                    pictures.extend(input.mean.iter().zip(&input.std).enumerate().map(|(c, (mean, std))| {
-                        let level = (f64::from(image[c * plane + at]) * f64::from(*std) + f64::from(*mean)) * 255.0;
-                        (level + 0.5).floor() as u8
-                    }));
-                }
-            }
         }
-        Ok((answers, pictures))
-    }
-
-    /// The network in 8 bits where a format is of it, its ranges chosen on validation images.
-    fn quantized(&self) -> Result<Option<Quantized>, EngineError> {
-        if !self.task.spec.exports.iter().any(|format| OF_8_BITS.contains(format)) {
-            return Ok(None);
-        }
-        let validation = &self.plan.view().validation;
-        let step = validation.len().div_ceil(CALIBRATION).max(1);
-        let picks: Vec<_> = validation.iter().copied().step_by(step).collect();
-        let input = &self.graph.input;
-        let images = load_exact(self.dataset, &picks, input.height, &input.mean, &input.std)?;
-        let shape = vec![picks.len(), input.channels, input.height, input.width];
-        match quantize(self.graph, self.weights, &Tensor::new(shape, images)?) {
-            Ok(quantized) => Ok(Some(quantized)),
-            Err(error) => {
-                tracing::warn!(trial = %self.trial.id, %error, "the network has no files of 8 bits");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Test images spread over the split, each with the trained network's answer.
-    fn judges(&self, probabilities: &[f32]) -> Result<Vec<Judge>, EngineError> {
-        let view = self.plan.view();
-        let classes = view.classes.len();
-        let step = view.test.len().div_ceil(JUDGES).max(1);
-        (0..view.test.len())
-            .step_by(step)
-            .map(|row| {
-                let (example, _) = view.test[row];
-                let image = self.dataset.image(example)?;
-                let name = self.dataset.manifest().examples[example].path.clone();
-                let probabilities = probabilities[row * classes..(row + 1) * classes].to_vec();
-                Ok(Judge { name, width: image.width(), height: image.height(), rgb: image.into_raw(), probabilities })
-            })
-            .collect()
+        Ok(answers)
     }
 
     /// burn's own file, read back by burn and run.
@@ -266,6 +214,22 @@ impl Release<'_> {
     }
 }
 
+/// Test images spread over the split, each with the trained network's answer.
+pub(crate) fn judges(dataset: &Dataset, view: &View, probabilities: &[f32]) -> Result<Vec<Judge>, EngineError> {
+    let classes = view.classes.len();
+    let step = view.test.len().div_ceil(JUDGES).max(1);
+    (0..view.test.len())
+        .step_by(step)
+        .map(|row| {
+            let (example, _) = view.test[row];
+            let image = dataset.image(example)?;
+            let name = dataset.manifest().examples[example].path.clone();
+            let probabilities = probabilities[row * classes..(row + 1) * classes].to_vec();
+            Ok(Judge { name, width: image.width(), height: image.height(), rgb: image.into_raw(), probabilities })
+        })
+        .collect()
+}
+
 fn card_metrics(metrics: &Metrics, reliability: &Reliability, objective: &Objective) -> CardMetrics {
     let per_class = metrics
         .per_class
@@ -306,7 +270,7 @@ fn card_metrics(metrics: &Metrics, reliability: &Reliability, objective: &Object
     }
 }
 
-fn file_record(file: FileInfo) -> FileRecord {
+pub(crate) fn file_record(file: FileInfo) -> FileRecord {
     let FileInfo { name, bytes, sha256, media_type, about } = file;
     FileRecord { name, bytes, sha256, media_type, about }
 }

@@ -11,6 +11,7 @@ use kindling_store::{Job, RungResult, StoreError, TaskRecord, TrialRecord};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{EngineError, Plan, Service, clock::now_ms};
@@ -41,13 +42,15 @@ pub struct Scheduler {
     service: Service,
     /// When each running task's time was last accounted for.
     accounted: HashMap<TaskId, i64>,
+    /// Studies that are over but for files of their models.
+    finishing: HashMap<TaskId, JoinHandle<()>>,
     swept_at: i64,
 }
 
 impl Scheduler {
     /// A scheduler over the service; one process should run one.
     pub fn new(service: Service) -> Self {
-        Self { service, accounted: HashMap::new(), swept_at: i64::MIN }
+        Self { service, accounted: HashMap::new(), finishing: HashMap::new(), swept_at: i64::MIN }
     }
 
     /// Does everything there is to do now; returns the jobs pushed.
@@ -71,6 +74,7 @@ impl Scheduler {
         let held = store.meta.held_tasks().await?;
         tasks.retain(|task| !held.contains(&task.id));
         self.accounted.retain(|id, _| tasks.iter().any(|t| t.id == *id));
+        self.finishing.retain(|id, _| tasks.iter().any(|t| t.id == *id));
         if tasks.is_empty() {
             return Ok(pushed);
         }
@@ -114,7 +118,8 @@ impl Scheduler {
         if slots == 0 && !over {
             return Ok(Vec::new());
         }
-        let meta = &self.service.store().meta;
+        let store = self.service.store().clone();
+        let meta = &store.meta;
         let plan = self.service.plan(task).await?;
         let mut trials = meta.all_trials(&task.id).await?;
         if over {
@@ -214,14 +219,46 @@ impl Scheduler {
         Ok(self.service.store().meta.add_spent(&task.id, elapsed).await?)
     }
 
+    /// Whether the files that are made last are made for the models that the study picks; begins with it where they are not. A
+    /// model of which that fails is left as it is.
+    async fn files_are_made(&mut self, task: &TaskId) -> Result<bool, EngineError> {
+        if let Some(running) = self.finishing.get(task) {
+            return Ok(running.is_finished());
+        }
+        let open = self.service.unfinished(task).await?;
+        if open.is_empty() {
+            return Ok(true);
+        }
+        let service = self.service.clone();
+        let running = tokio::spawn(async move {
+            let each = open.into_iter().map(|model| {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = service.finish_model(&model).await {
+                        tracing::error!(%model, %error, "files of a model could not be made; it has those it had");
+                    }
+                })
+            });
+            for one in each.collect::<Vec<_>>() {
+                // A panic is told by its thread and leaves the model as it was.
+                let _ = one.await;
+            }
+        });
+        self.finishing.insert(task.clone(), running);
+        Ok(false)
+    }
+
     /// Ends the study: trials that made a model are complete, the others were beaten.
     async fn finish(
-        &self,
+        &mut self,
         task: &TaskRecord,
         trials: &[TrialRecord],
         reason: &str,
         now: i64,
     ) -> Result<(), EngineError> {
+        if !self.files_are_made(&task.id).await? {
+            return Ok(());
+        }
         let meta = &self.service.store().meta;
         let models = meta.models(&task.id).await?;
         for trial in trials.iter().filter(|t| t.state == TrialState::Paused) {

@@ -357,7 +357,7 @@ impl Worker {
         if signals.why() == Stop::Lost {
             return remove_folder(&folder);
         }
-        let key = bundle_key(&record.id);
+        let key = bundle_key(&record.id, 0);
         store.files.move_dir(&key, &folder).await?;
         store.files.put_bytes(&mistakes_key(&record.id), serde_json::to_vec(&mistakes)?).await?;
         store.files.put_bytes(&answers_key(&record.id), serde_json::to_vec(&answers)?).await?;

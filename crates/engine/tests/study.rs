@@ -64,6 +64,8 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
     let names: Vec<&str> = model.files.iter().map(|f| f.name.as_str()).collect();
     for name in [
         "model.onnx",
+        "model.int8.onnx",
+        "predict.py",
         "weights.safetensors",
         "graph.json",
         "model.burnpack",
@@ -76,6 +78,17 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
         let (file, path) = service.model_file(&best.model, name).await.expect("is listed");
         assert_eq!(std::fs::metadata(path).expect("is on disk").len(), file.bytes);
     }
+    // The files made after the search are in the card, which is the one on disk.
+    let card = &model.card;
+    assert_eq!((model.revision, card["int8"]["examples"].as_u64()), (1, card["test"]["examples"].as_u64()));
+    assert!(card["int8"]["agreement"].as_f64().is_some_and(|share| share >= 0.9), "{}", card["int8"]);
+    let (_, path) = service.model_file(&best.model, "card.json").await.expect("is listed");
+    let on_disk: Value = serde_json::from_slice(&std::fs::read(&path).expect("is there")).expect("is a card");
+    assert_eq!(on_disk, *card);
+    assert!(!service.finish_model(&best.model).await.expect("there is nothing to do"));
+    let folder = path.parent().expect("a folder");
+    let findings = kindling_export::verify_bundle(folder, &[]).expect("is a bundle");
+    assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
     let error = service.model_file(&best.model, "../kindling.db").await.expect_err("is refused");
     assert_eq!(error.code(), ErrorCode::FileNotFound);
 

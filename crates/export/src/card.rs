@@ -144,7 +144,9 @@ pub struct CardInt8 {
     pub examples: u64,
     /// Share answered right.
     pub accuracy: f64,
-    /// Share answered as the whole-number network answers, which the files in C, Rust and JavaScript are.
+    /// Test examples on which the file was compared with the whole-number network, which the files in C, Rust and JavaScript are.
+    pub compared: u64,
+    /// Share of those answered alike.
     pub agreement: f64,
     /// Bytes of weights (8 bits) and biases (32 bits).
     pub weights_bytes: u64,

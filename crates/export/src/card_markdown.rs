@@ -26,11 +26,12 @@ impl Card {
                 out,
                 "`model.int8.onnx`, run on the same {} test images: accuracy {accuracy:.1}%, {drop:.1} points below the 32-bit \
                  network. Weights {} bytes, peak of activations {} bytes. It answers as the files in C, Rust and JavaScript \
-                 on {:.1}% of them. Ranges of activations: {}.\n",
+                 on {:.1}% of {} of them. Ranges of activations: {}.\n",
                 int8.examples,
                 thousands(int8.weights_bytes),
                 thousands(int8.peak_ram_bytes),
                 int8.agreement * 100.0,
+                int8.compared,
                 int8.calibration
             )?;
         }

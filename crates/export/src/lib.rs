@@ -33,6 +33,24 @@ pub use machine::{EnergyMeter, cpu_name};
 pub use runtime::OnnxModel;
 pub use verify::{Example, Finding, verify_bundle};
 
+/// The folded network alone as ONNX, for measuring: float `[1, C, H, W]`, normalised, in; what the graph gives out.
+///
+/// # Errors
+/// [`ExportError::Graph`] if graph or weights are not valid.
+pub fn network_onnx(graph: &kindling_graph::Graph, weights: &kindling_graph::Weights) -> Result<Vec<u8>, ExportError> {
+    graph.check_weights(weights)?;
+    let (graph, weights) = kindling_graph::fold_batch_norm(graph, weights)?;
+    formats::network_only(&graph, &weights)
+}
+
+/// The network of a bundle's folder: its `graph.json` and `weights.safetensors`.
+///
+/// # Errors
+/// If one is missing, broken, or not of the other.
+pub fn network_files(dir: &std::path::Path) -> Result<(kindling_graph::Graph, kindling_graph::Weights), ExportError> {
+    formats::read_network(dir)
+}
+
 /// The greatest difference of one probability between a written file and the trained network at
 /// which the file is still offered.
 pub const TOLERANCE: f32 = 1e-4;

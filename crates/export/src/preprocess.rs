@@ -51,7 +51,8 @@ pub(crate) fn preprocess(rgb: &[u8], width: u32, height: u32, spec: &InputSpec) 
 
 /// One image at the network's size in bytes, `[height, width, 3]`: resized likewise, rounded, halves up.
 pub(crate) fn level_picture(rgb: &[u8], width: u32, height: u32, spec: &InputSpec) -> Result<Vec<u8>, ExportError> {
-    Ok(resize(rgb, width, height, spec)?.iter().map(|level| (level + 0.5).floor() as u8).collect())
+    // A half of which floats fall a little short is a half.
+    Ok(resize(rgb, width, height, spec)?.iter().map(|level| (level + 0.5 + 1e-9).floor() as u8).collect())
 }
 
 /// Levels 0 to 255, `[height, width, 3]`.

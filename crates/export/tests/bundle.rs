@@ -54,7 +54,13 @@ fn every_format_agrees_on_every_operator() {
             written.sort();
             assert_eq!(entries(&out), written);
             let card: Card = serde_json::from_slice(&fs::read(out.join("card.json")).unwrap()).unwrap();
-            assert_eq!(card.checks.len(), usize::from(format.format() != ExportFormat::Python));
+            let checked = match format.format() {
+                ExportFormat::Python | ExportFormat::Rust => 0,
+                ExportFormat::C => 2,
+                _ => 1,
+            };
+            // Without Node nothing is said of JavaScript.
+            assert!(card.checks.len() == checked || format.format() == ExportFormat::Web, "{name}: {:?}", card.checks);
             for check in &card.checks {
                 assert!(check.images >= 6 && check.max_difference <= check.tolerance, "{name}: {check:?}");
             }

@@ -224,6 +224,11 @@ pub fn lower(graph: &Graph, weights: &Weights) -> Result<Lowered, GraphError> {
                 let weight = factors.iter().map(|f| *f as f32).collect();
                 (LayerKind::Conv(Convolution { window, group: from[0], weight, bias }), from)
             }
+            Op::Add if inputs.iter().any(|(_, shape)| *shape != from) => {
+                // Generated code keeps maps with their channels last, so that the two lie in different orders.
+                let what = "adds a flattened map to a list, for which no code can be generated; flatten after the sum";
+                return Err(graph.node_error(id, what));
+            }
             Op::Add => (LayerKind::Add, from),
             Op::MaxPool { kernel, strides, pads } => {
                 (LayerKind::MaxPool(Window { kernel: *kernel, strides: *strides, pads: *pads }), spread(&shapes[id]))

@@ -21,12 +21,14 @@ impl Reference {
     }
 }
 
-/// Every network: two of one kind of layer each, and two of MLPerf Tiny's (Banbury et al. 2021).
+/// Every network: two of one kind of layer each, two of MLPerf Tiny's (Banbury et al. 2021), and one like its third, on three
+/// channels.
 pub static REFERENCES: &[Reference] = &[
     Reference { name: "plain", build: plain },
     Reference { name: "depthwise", build: depthwise },
     Reference { name: "resnet8", build: resnet8 },
     Reference { name: "mobilenet-0.25", build: mobilenet },
+    Reference { name: "ds-cnn", build: ds_cnn },
 ];
 
 /// Layers with their names counted.
@@ -116,6 +118,18 @@ fn mobilenet() -> Result<Graph, ModelError> {
     layers.head(x, 2)
 }
 
+/// Like MLPerf Tiny's keyword spotting network, which reads a spectrogram of 49x10, on pictures of 22x22: 121 places after the
+/// first layer for its 125.
+fn ds_cnn() -> Result<Graph, ModelError> {
+    let (mut layers, x) = Layers::new(22);
+    let mut x = layers.conv(x, Some(64), 7, 2);
+    for _ in 0..4 {
+        x = layers.conv(x, None, 3, 1);
+        x = layers.conv(x, Some(64), 1, 1);
+    }
+    layers.head(x, 12)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +145,7 @@ mod tests {
             ("depthwise", 37_162, 1_149_184),
             ("resnet8", 77_946, 12_501_632),
             ("mobilenet-0.25", 213_586, 7_489_664),
+            ("ds-cnn", 30_028, 3_400_384),
         ];
         assert_eq!(figures, expected);
     }

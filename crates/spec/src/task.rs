@@ -29,6 +29,12 @@ words!(
         Safetensors = "safetensors",
         /// `model.burnpack`, read by burn's own tools.
         Burnpack = "burnpack",
+        /// `model.c`, `model.h`, the same of 8 bits, and `arduino.zip`: C99 for anything from a microcontroller up.
+        C = "c",
+        /// `model.rs` and the same of 8 bits: a Rust module without the standard library.
+        Rust = "rust",
+        /// `model.html`, a page that opens from a disk, and `model.js`, a JavaScript module.
+        Web = "web",
         /// `predict.py`, a short program that runs the ONNX files.
         Python = "python",
     }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FleetRecord, Job, ModelRecord,
-    Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetRecord, Job,
+    ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
 };
 
 /// Keeps data sets, tasks, trials, models, events and workers.
@@ -162,6 +162,15 @@ pub trait Metadata: Send + Sync {
 
     /// Adds a model; `false` if this trial and rung has one, which then stays.
     async fn add_model(&self, record: &ModelRecord) -> Result<bool, StoreError>;
+    /// Puts another card and other files in the place of a model's, if it is of revision `from`, and counts that up.
+    async fn revise_model(
+        &self,
+        id: &ModelId,
+        from: u32,
+        card: &Value,
+        files: &[FileRecord],
+        now: i64,
+    ) -> Result<bool, StoreError>;
     /// One model.
     async fn model(&self, id: &ModelId) -> Result<ModelRecord, StoreError>;
     /// A task's models, oldest first.

@@ -229,6 +229,8 @@ pub struct ModelRecord {
     pub card: Value,
     /// Its files.
     pub files: Vec<FileRecord>,
+    /// How often files were added since it was made; card and files are of this revision.
+    pub revision: u32,
     /// When it was made.
     pub created_at: i64,
 }
@@ -258,6 +260,8 @@ pub mod event_kind {
     pub const RUNG: &str = "rung";
     /// A model made: `{model, trial, rung, value, test_value, parameters, weights_bytes, macs, latency_ms}`.
     pub const MODEL: &str = "model";
+    /// Files added to a model: `{model, revision}`.
+    pub const FILES: &str = "files";
 }
 
 /// A worker process.

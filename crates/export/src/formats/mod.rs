@@ -1,11 +1,16 @@
 //! The formats a model is written in. To add one: a file here with its [`Format`], and its line in
 //! [`FORMATS`]; the tests loop over the registry.
 
+mod c;
+mod code;
 mod onnx;
 mod onnx_int8;
 mod onnx_preprocess;
+mod pack;
 mod python;
+mod rust;
 mod safetensors;
+mod web;
 
 pub(crate) use onnx::network_only;
 pub use onnx::{INPUT, OPSET, OUTPUT};
@@ -72,7 +77,8 @@ pub struct Run {
 
 /// Every format written here, in the order the files are listed. `burnpack` is not among them: it
 /// needs burn, so the caller hands it in with its own check.
-pub static FORMATS: &[&dyn Format] = &[&onnx::Onnx, &onnx_int8::OnnxInt8, &safetensors::Safetensors, &python::Python];
+pub static FORMATS: &[&dyn Format] =
+    &[&onnx::Onnx, &onnx_int8::OnnxInt8, &code::C, &code::Rust, &code::Web, &safetensors::Safetensors, &python::Python];
 
 /// What all formats are written from.
 pub struct Source<'a> {

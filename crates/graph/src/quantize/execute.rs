@@ -34,12 +34,15 @@ impl Quantized {
             let made: Vec<i8> = match (&layer.kind, &numbers.kind) {
                 (LayerKind::Conv(conv), QuantizedKind::Conv { weight, bias, multipliers, .. }) => {
                     let sums = convolve(x, from.zero, layer, conv, weight, bias);
-                    let plane = layer.to[1] * layer.to[2];
-                    let scaled = sums.iter().enumerate().map(|(i, sum)| multipliers[i / plane.max(1)].apply(*sum));
+                    let channels = sums.chunks_exact(layer.to[1] * layer.to[2]).zip(multipliers);
                     if at == self.lowered.output && self.logits_from_codes().is_none() {
-                        return Ok(scaled.collect());
+                        return Ok(channels.flat_map(|(sums, m)| sums.iter().map(|sum| m.apply(*sum))).collect());
                     }
-                    scaled.map(|value| to_code(value.clamp(-1024, 1024))).collect()
+                    let mut codes = Vec::with_capacity(sums.len());
+                    for (sums, multiplier) in channels {
+                        codes.extend(sums.iter().map(|sum| to_code(multiplier.apply(*sum).clamp(-1024, 1024))));
+                    }
+                    codes
                 }
                 (LayerKind::Add, QuantizedKind::Add(sum)) => {
                     let (y, other) = inputs.get(1).copied().unwrap_or((x, from));
@@ -121,14 +124,16 @@ fn convolve(x: &[i8], zero: i8, layer: &Layer, conv: &Convolution, weight: &[i8]
     for (o, out) in sums.chunks_exact_mut(out_height * out_width).enumerate() {
         out.fill(bias[o]);
         let first = o / (outs / conv.group) * per_group;
+        if pointwise {
+            let images = x[first * plane..(first + per_group) * plane].chunks(4 * plane);
+            for (images, weights) in images.zip(weight[o * taps..(o + 1) * taps].chunks(4)) {
+                add_scaled(out, images, weights);
+            }
+            continue;
+        }
         for (c, window) in weight[o * taps..(o + 1) * taps].chunks_exact(kernel[0] * kernel[1]).enumerate() {
             let image = &x[(first + c) * plane..(first + c + 1) * plane];
             for (tap, w) in window.iter().enumerate() {
-                let w = i16::from(*w);
-                if pointwise {
-                    add_scaled(out, image, w);
-                    continue;
-                }
                 let (ky, kx) = (tap / kernel[1], tap % kernel[1]);
                 let rows = inside(out_height, height, ky, strides[0], pads[0]);
                 let columns = inside(out_width, width, kx, strides[1], pads[1]);
@@ -141,10 +146,10 @@ fn convolve(x: &[i8], zero: i8, layer: &Layer, conv: &Convolution, weight: &[i8]
                     let from = &image[iy * width + left..(iy + 1) * width];
                     let to = &mut out[oy * out_width + columns.start..oy * out_width + columns.end];
                     if strides[1] == 1 {
-                        add_scaled(to, from, w);
+                        add_scaled(to, &from[..to.len()], &[*w]);
                     } else {
                         for (to, from) in to.iter_mut().zip(from.iter().step_by(strides[1])) {
-                            *to += i32::from(w) * i32::from(*from);
+                            *to += i32::from(*w) * i32::from(*from);
                         }
                     }
                 }
@@ -154,9 +159,24 @@ fn convolve(x: &[i8], zero: i8, layer: &Layer, conv: &Convolution, weight: &[i8]
     sums
 }
 
-fn add_scaled(to: &mut [i32], from: &[i16], w: i16) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to += i32::from(w) * i32::from(*from);
+/// Adds up to four rows, one after another in `from`, each times its weight: four at once read and write the sums once.
+fn add_scaled(to: &mut [i32], from: &[i16], weights: &[i8]) {
+    let length = to.len();
+    if let ([w0, w1, w2, w3], true) = (weights, from.len() == 4 * length) {
+        let [w0, w1, w2, w3] = [w0, w1, w2, w3].map(|w| i16::from(*w));
+        let (first, second) = from.split_at(2 * length);
+        let ((a, b), (c, d)) = (first.split_at(length), second.split_at(length));
+        for ((((to, a), b), c), d) in to.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *to += (i32::from(w0) * i32::from(*a) + i32::from(w1) * i32::from(*b))
+                + (i32::from(w2) * i32::from(*c) + i32::from(w3) * i32::from(*d));
+        }
+        return;
+    }
+    for (row, w) in from.chunks_exact(length.max(1)).zip(weights) {
+        let w = i16::from(*w);
+        for (to, from) in to.iter_mut().zip(row) {
+            *to += i32::from(w) * i32::from(*from);
+        }
     }
 }
 

@@ -2,3 +2,4 @@
 
 pub mod calibration;
 pub mod image_classification;
+pub mod unknown;

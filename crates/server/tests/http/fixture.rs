@@ -206,6 +206,7 @@ impl Server {
             latency_ms: 0.1,
             card,
             files: files.into_iter().map(file).collect(),
+            revision: 0,
             created_at: 5,
         };
         assert!(store.meta.add_model(&model).await.unwrap());

@@ -27,6 +27,7 @@ fn model(trial: &TrialRecord, rung: u32, now: i64) -> ModelRecord {
             media_type: "application/octet-stream".into(),
             about: "the network, preprocessing inside".into(),
         }],
+        revision: 0,
         created_at: now,
     }
 }
@@ -44,6 +45,13 @@ pub(super) async fn once_for_each_rung(meta: &dyn Metadata) -> Checked {
     assert!(meta.add_model(&second).await?);
     assert_eq!(meta.models(&task.id).await?, [first.clone(), second.clone()]);
     assert_eq!(meta.model(&ModelId::new()).await.map_err(|error| error.code()), Err(ErrorCode::ModelNotFound));
+    // Of two that add files to the same model, one does.
+    let card = json!({ "name": "fire or smoke", "int8": {} });
+    assert!(meta.revise_model(&first.id, 0, &card, &[], 6).await?);
+    assert!(!meta.revise_model(&first.id, 0, &json!({}), &first.files, 6).await?);
+    let revised = ModelRecord { card, files: Vec::new(), revision: 1, ..first.clone() };
+    assert_eq!(meta.model(&first.id).await?, revised);
+    assert!(!meta.revise_model(&ModelId::new(), 0, &json!({}), &[], 6).await?);
     let orphan = ModelRecord { trial: TrialId::new(), ..model(&record, 2, 6) };
     assert!(meta.add_model(&orphan).await.is_err());
 
@@ -53,6 +61,7 @@ pub(super) async fn once_for_each_rung(meta: &dyn Metadata) -> Checked {
     assert!(meta.set_best_model(&task.id, Some(&first.id), &second.id, 7).await?);
     assert_eq!(meta.task(&task.id).await?.best_model, Some(second.id));
     let events = meta.events_after(&task.id, 0, 100).await?;
-    assert_eq!(events.iter().filter(|event| event.kind == event_kind::MODEL).count(), 2);
+    let count = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
+    assert_eq!((count(event_kind::MODEL), count(event_kind::FILES)), (2, 1));
     Ok(())
 }

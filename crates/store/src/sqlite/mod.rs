@@ -30,8 +30,9 @@ use std::{
 };
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FleetRecord, Job, Metadata,
-    ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetRecord, Job,
+    Metadata, ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord,
+    WorkerRecord,
 };
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -150,7 +151,7 @@ impl<'r> Row<'r> {
     }
 }
 
-fn json<T: Serialize>(value: &T) -> Result<String> {
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     Ok(serde_json::to_string(value)?)
 }
 
@@ -336,6 +337,16 @@ impl Metadata for SqliteMetadata {
 
     async fn add_model(&self, record: &ModelRecord) -> Result<bool> {
         models::add(self, record).await
+    }
+    async fn revise_model(
+        &self,
+        id: &ModelId,
+        from: u32,
+        card: &Value,
+        files: &[FileRecord],
+        now: i64,
+    ) -> Result<bool> {
+        models::revise(self, id, from, card, files, now).await
     }
     async fn model(&self, id: &ModelId) -> Result<ModelRecord> {
         models::get(self, id).await

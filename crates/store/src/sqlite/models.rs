@@ -1,11 +1,11 @@
 //! Models.
 
 use kindling_spec::{ModelId, TaskId};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 
 use super::{Result, Row, SqliteMetadata, constraint, events, finite, whole};
-use crate::{ModelRecord, Noun, StoreError, event_kind};
+use crate::{FileRecord, ModelRecord, Noun, StoreError, event_kind};
 
 fn read(row: &SqliteRow) -> Result<ModelRecord> {
     let row = Row { row, table: "models" };
@@ -23,6 +23,7 @@ fn read(row: &SqliteRow) -> Result<ModelRecord> {
         latency_ms: row.get("latency_ms")?,
         card: row.json("card")?,
         files: row.json("files")?,
+        revision: row.count("revision")?,
         created_at: row.get("created_at")?,
     })
 }
@@ -31,8 +32,8 @@ pub(super) async fn add(db: &SqliteMetadata, record: &ModelRecord) -> Result<boo
     let mut tx = db.write().await?;
     let added = sqlx::query(
         "INSERT INTO models (id, task, trial, rung, value, test_value, parameters, weights_bytes, macs, ram_bytes,
-             latency_ms, card, files, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             latency_ms, card, files, revision, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (trial, rung) DO NOTHING",
     )
     .bind(record.id.as_str())
@@ -48,6 +49,7 @@ pub(super) async fn add(db: &SqliteMetadata, record: &ModelRecord) -> Result<boo
     .bind(finite("a model's latency", record.latency_ms)?)
     .bind(super::json(&record.card)?)
     .bind(super::json(&record.files)?)
+    .bind(record.revision)
     .bind(record.created_at)
     .execute(&mut *tx)
     .await
@@ -73,6 +75,33 @@ pub(super) async fn add(db: &SqliteMetadata, record: &ModelRecord) -> Result<boo
     }
     tx.commit().await?;
     Ok(added)
+}
+
+pub(super) async fn revise(
+    db: &SqliteMetadata,
+    id: &ModelId,
+    from: u32,
+    card: &Value,
+    files: &[FileRecord],
+    now: i64,
+) -> Result<bool> {
+    let mut tx = db.write().await?;
+    let task: Option<String> = sqlx::query_scalar(
+        "UPDATE models SET card = ?, files = ?, revision = revision + 1 WHERE id = ? AND revision = ? RETURNING task",
+    )
+    .bind(super::json(card)?)
+    .bind(super::json(files)?)
+    .bind(id.as_str())
+    .bind(from)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(task) = &task {
+        let data = json!({ "model": id, "revision": from + 1 });
+        let task = task.parse().map_err(|_| StoreError::NotFound { what: Noun::Task, id: task.clone() })?;
+        events::insert(&mut tx, &task, event_kind::FILES, &data, now).await?;
+    }
+    tx.commit().await?;
+    Ok(task.is_some())
 }
 
 pub(super) async fn get(db: &SqliteMetadata, id: &ModelId) -> Result<ModelRecord> {

@@ -1,0 +1,194 @@
+//! `model.h`, `model.c` and the same of 8 bits: C99 for anything from a microcontroller up, also as an Arduino library.
+
+mod float;
+mod int8;
+
+use super::pack::{Kernel, Step, blocks, comment, fill, is_padded, lines, section};
+use kindling_graph::{Convolution, Lowered, Quantized};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+const HEADER: &str = include_str!("c/model.h");
+const LOGITS: &str = include_str!("c/logits.h");
+const SHARED: &str = include_str!("c/shared.c");
+
+/// The files: each header, then its source.
+pub(crate) fn c_files(
+    lowered: &Lowered,
+    quantized: Option<&Quantized>,
+    labels: &[String],
+    task: &str,
+) -> Vec<(&'static str, String)> {
+    let source = float::writer(lowered);
+    let head = |writer: &Writer, int8| header(lowered, writer, labels, task, int8);
+    let mut files = vec![("model.h", head(&source, false)), ("model.c", whole(&source, lowered, labels, false))];
+    if let Some(quantized) = quantized {
+        let source = int8::writer(quantized);
+        files.push(("model_int8.h", head(&source, true)));
+        files.push(("model_int8.c", whole(&source, lowered, labels, true)));
+    }
+    files
+}
+
+/// The names of the 8-bit network, so that both may be in one program.
+fn renamed(text: &str) -> String {
+    let text = text.replace("MODEL_", "MODEL_INT8_");
+    ["labels", "run", "predict", "logits"]
+        .iter()
+        .fold(text, |text, name| text.replace(&format!("model_{name}"), &format!("model_int8_{name}")))
+}
+
+fn prefixed(template: &str, int8: bool) -> String {
+    if int8 { renamed(template) } else { template.to_owned() }
+}
+
+/// A source file as it grows.
+#[derive(Default)]
+struct Writer {
+    constants: String,
+    bytes: usize,
+    /// What the network does, then the public functions.
+    calls: String,
+    /// The text of its kernels.
+    kernels: String,
+    /// The kernels, types and such that it needs.
+    used: BTreeSet<&'static str>,
+    conv: BTreeSet<usize>,
+    depthwise: BTreeSet<usize>,
+    /// Whether a convolution of that kind has padding.
+    padded: [bool; 2],
+}
+
+impl Writer {
+    /// An array of constants whose numbers take `bytes` each.
+    fn array(&mut self, kind: &str, name: &str, bytes: usize, values: impl ExactSizeIterator<Item = String>) {
+        let count = values.len();
+        let _ = write!(self.constants, "static const {kind} {name}[{count}] = {{\n{}}};\n", lines(values));
+        self.bytes += bytes * count;
+    }
+
+    fn floats(&mut self, name: &str, values: &[f32]) {
+        self.array("float", name, 4, values.iter().map(|v| number(*v)));
+    }
+
+    fn codes(&mut self, name: &str, values: &[i8]) {
+        self.array("int8_t", name, 1, values.iter().map(i8::to_string));
+    }
+
+    fn words(&mut self, name: &str, values: &[i32]) {
+        self.array("int32_t", name, 4, values.iter().map(|v| word(*v)));
+    }
+
+    fn call(&mut self, text: &str) {
+        let _ = writeln!(self.calls, "    {text};");
+    }
+
+    /// The kernels a convolution needs.
+    fn needs(&mut self, step: &Step<'_>, conv: &Convolution, sizes: &[usize]) {
+        let depthwise = step.kernel == Kernel::Depthwise;
+        let outs = if depthwise { conv.bias.len() } else { conv.bias.len() / conv.group.max(1) };
+        let set = if depthwise { &mut self.depthwise } else { &mut self.conv };
+        set.extend(blocks(outs, sizes));
+        self.padded[usize::from(depthwise)] |= is_padded(conv);
+    }
+
+    fn title(&mut self, step: &Step<'_>) {
+        let [c, h, w] = step.layer.to;
+        let _ = writeln!(self.constants, "\n/* {}: {c} x {h} x {w} */", comment(&step.layer.name));
+    }
+}
+
+/// A float that reads back as the same.
+fn number(value: f32) -> String {
+    format!("{value:?}f")
+}
+
+/// C has no negative literals, and the least word's magnitude is not one.
+fn word(value: i32) -> String {
+    if value == i32::MIN { "INT32_MIN".into() } else { value.to_string() }
+}
+
+fn list(values: &[usize]) -> String {
+    values.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The types of layers, and how windows are cut.
+fn layer_types(writer: &Writer, template: &str, windows: bool) -> String {
+    let mut text = String::new();
+    if writer.used.contains("geometry") {
+        text.push_str(section(SHARED, "geometry"));
+    }
+    let pools = ["max_pool", "average_pool", "last_conv"];
+    if windows || pools.iter().any(|name| writer.used.contains(name)) {
+        text.push_str(section(SHARED, "clip"));
+    }
+    if writer.used.contains("conv_layer") {
+        text.push_str(section(template, "conv_layer"));
+    }
+    text
+}
+
+/// The loops over blocks of each size, greatest first.
+fn spans(template: &str, kind: &str, sizes: &BTreeSet<usize>) -> String {
+    let call = section(template, &format!("{kind}_call_{{{{B}}}}"));
+    sizes.iter().rev().map(|size| fill(call, &[("B", &size.to_string())])).collect()
+}
+
+/// A whole source file.
+fn whole(writer: &Writer, lowered: &Lowered, labels: &[String], int8: bool) -> String {
+    let names = lines_of(labels.iter().map(|label| quoted(label)));
+    let file = if int8 { "model_int8" } else { "model" };
+    let channels = lowered.input.channels.to_string();
+    let values = [("FILE", file), ("CHANNELS", &channels), ("LABELS", &names)];
+    let mut text = fill(&prefixed(section(SHARED, "head"), int8), &values);
+    text.push_str(&writer.kernels);
+    text.push_str(section(SHARED, "resize"));
+    text.push_str(section(SHARED, "softmax"));
+    text.push_str(&writer.constants);
+    text.push('\n');
+    text.push_str(&writer.calls);
+    text.trim_end().to_owned() + "\n"
+}
+
+fn lines_of(words: impl Iterator<Item = String>) -> String {
+    words.map(|word| format!("    {word},\n")).collect()
+}
+
+/// A string literal of printable ASCII whatever the bytes, and without trigraphs.
+fn quoted(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'"' | b'\\' | b'?' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\{byte:03o}"),
+    };
+    format!("\"{}\"", text.bytes().map(byte).collect::<String>())
+}
+
+fn header(lowered: &Lowered, writer: &Writer, labels: &[String], task: &str, int8: bool) -> String {
+    let spec = &lowered.input;
+    let bytes = lowered.arena * if int8 { 1 } else { 4 };
+    let classes: String =
+        labels.iter().enumerate().map(|(i, label)| format!(" *   {i}: \"{}\"\n", comment(label))).collect();
+    let title = if int8 {
+        "An image classifier in whole numbers of 8 bits, as C: its own preprocessing, kernels and weights."
+    } else {
+        "An image classifier as C: its own preprocessing, kernels and weights."
+    };
+    let pixel = if spec.channels == 3 { "red, green, blue".to_owned() } else { format!("{} bytes", spec.channels) };
+    let values = [
+        ("TITLE", title),
+        ("CLASSES", &classes),
+        ("MORE_CONSTANTS", if int8 { ", factors, tables" } else { "" }),
+        ("CONSTANT_BYTES", &writer.bytes.to_string()),
+        ("ARENA_BYTES", &bytes.to_string()),
+        ("LIBM", " (expf: link with -lm)"),
+        ("FILE", if int8 { "model_int8" } else { "model" }),
+        ("HEIGHT", &spec.height.to_string()),
+        ("WIDTH", &spec.width.to_string()),
+        ("COUNT", &labels.len().to_string()),
+        ("PIXEL", &pixel),
+        ("LOGITS", &if int8 { renamed(LOGITS) } else { String::new() }),
+        ("TASK", &format!("\"{}\"", comment(task))),
+    ];
+    fill(&prefixed(HEADER, int8), &values)
+}

@@ -1,0 +1,21 @@
+// Runs a `model.js` for the tests: node main.mjs model.js [logits] [plain].
+// From stdin, one picture after another: width and height as u32, little-endian, then RGB bytes.
+// To stdout: probabilities as float32, or with `logits` the logits as int32 (pictures at the network's own size).
+// With `plain` the engine seems to have no WebAssembly.
+import { readFileSync, writeSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+
+const [path, ...words] = process.argv.slice(2);
+if (words.includes("plain")) delete globalThis.WebAssembly;
+const model = await import(pathToFileURL(path));
+const input = readFileSync(0);
+const answers = [];
+for (let at = 0; at < input.length; ) {
+  const [width, height] = [input.readUInt32LE(at), input.readUInt32LE(at + 4)];
+  const rgb = new Uint8Array(input.subarray(at + 8, at + 8 + width * height * 3));
+  at += 8 + rgb.length;
+  const values = words.includes("logits") ? model.logits(rgb) : model.predictRgb(rgb, width, height);
+  answers.push(Buffer.from(values.buffer, values.byteOffset, values.byteLength));
+}
+const output = Buffer.concat(answers);
+for (let at = 0; at < output.length; ) at += writeSync(1, output, at);
