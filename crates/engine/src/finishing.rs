@@ -8,6 +8,7 @@ use kindling_spec::{ExportFormat, ModelId, TaskId};
 use kindling_store::ModelRecord;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 use crate::error::blocking;
 use crate::models::{TestAnswers, bundle_key};
@@ -40,7 +41,7 @@ fn is_open(model: &ModelRecord, wanted: &[ExportFormat]) -> bool {
 }
 
 impl Service {
-    /// The models that a study picks, and whose files are not all made.
+    /// The models that a study picks and whose files are not all made, the best first.
     pub(crate) async fn unfinished(&self, task: &TaskId) -> Result<Vec<ModelId>, EngineError> {
         let wanted = self.store().meta.task(task).await?.spec.exports;
         let mut open = Vec::new();
@@ -52,6 +53,18 @@ impl Service {
         Ok(open)
     }
 
+    /// Makes them one after another, beside everything else. A model of which that fails is left as it is.
+    pub(crate) fn finish_models(&self, open: Vec<ModelId>) -> JoinHandle<()> {
+        let service = self.clone();
+        tokio::spawn(async move {
+            for model in open {
+                if let Err(error) = service.finish_model(&model).await {
+                    tracing::error!(%model, %error, "files of a model could not be made; it has those it had");
+                }
+            }
+        })
+    }
+
     /// Makes the files of a model that are made last, checks all its files again, and adds them with a new card. `false` if there
     /// is nothing to make, or another has made it.
     ///
@@ -59,6 +72,7 @@ impl Service {
     /// There is no such model, its files or its data cannot be read, or what was made does not answer as it should; the
     /// model is then as it was.
     pub async fn finish_model(&self, id: &ModelId) -> Result<bool, EngineError> {
+        let _one_at_a_time = self.finishing().lock().await;
         let model = self.model(id).await?;
         let task = self.store().meta.task(&model.task).await?;
         if !is_open(&model, &task.spec.exports) {

@@ -219,31 +219,18 @@ impl Scheduler {
         Ok(self.service.store().meta.add_spent(&task.id, elapsed).await?)
     }
 
-    /// Whether the files that are made last are made for the models that the study picks; begins with it where they are not. A
+    /// Whether the files that are made last are made for the study's best model; begins with it where they are not. A
     /// model of which that fails is left as it is.
     async fn files_are_made(&mut self, task: &TaskId) -> Result<bool, EngineError> {
         if let Some(running) = self.finishing.get(task) {
             return Ok(running.is_finished());
         }
-        let open = self.service.unfinished(task).await?;
+        let mut open = self.service.unfinished(task).await?;
+        open.truncate(1);
         if open.is_empty() {
             return Ok(true);
         }
-        let service = self.service.clone();
-        let running = tokio::spawn(async move {
-            let each = open.into_iter().map(|model| {
-                let service = service.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = service.finish_model(&model).await {
-                        tracing::error!(%model, %error, "files of a model could not be made; it has those it had");
-                    }
-                })
-            });
-            for one in each.collect::<Vec<_>>() {
-                // A panic is told by its thread and leaves the model as it was.
-                let _ = one.await;
-            }
-        });
+        let running = self.service.finish_models(open);
         self.finishing.insert(task.clone(), running);
         Ok(false)
     }
@@ -283,6 +270,8 @@ impl Scheduler {
         };
         let from = [TaskState::Queued, TaskState::Running];
         meta.update_task_state(&task.id, &from, state, Some(&reason), now).await?;
+        // The other picks' are nobody's to wait for.
+        self.service.finish_models(self.service.unfinished(&task.id).await?);
         Ok(())
     }
 }

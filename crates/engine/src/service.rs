@@ -24,6 +24,8 @@ struct Inner {
     datasets: Cache<DatasetId, Dataset>,
     models: Cache<ModelId, OnnxModel>,
     plans: Cache<TaskId, Plan>,
+    /// Held while files are added to a model: one at a time.
+    finishing: tokio::sync::Mutex<()>,
 }
 
 impl Service {
@@ -42,12 +44,24 @@ impl Service {
         std::fs::create_dir_all(data_dir).map_err(EngineError::io(data_dir))?;
         let data_dir = data_dir.canonicalize().map_err(EngineError::io(data_dir))?;
         let store = Store::open(&data_dir).await?;
-        let inner =
-            Inner { store, data_dir, limits, datasets: Cache::new(16), models: Cache::new(32), plans: Cache::new(64) };
+        let inner = Inner {
+            store,
+            data_dir,
+            limits,
+            datasets: Cache::new(16),
+            models: Cache::new(32),
+            plans: Cache::new(64),
+            finishing: tokio::sync::Mutex::default(),
+        };
         let service = Self { inner: Arc::new(inner) };
         let scratch = service.scratch();
         std::fs::create_dir_all(&scratch).map_err(EngineError::io(scratch))?;
         Ok(service)
+    }
+
+    /// For who adds files to a model.
+    pub(crate) fn finishing(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.finishing
     }
 
     /// The records, the files and the queue.

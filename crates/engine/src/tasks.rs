@@ -101,6 +101,8 @@ impl Service {
             let detail = format!("task {id} is {state}: only one that is queued or running can be cancelled");
             return Err(EngineError::refused(ErrorCode::TaskState, detail));
         }
+        // What was found is worth as much as at the end.
+        self.finish_models(self.unfinished(id).await?);
         self.task(id).await
     }
 

@@ -170,7 +170,7 @@ fn write(input: &BundleInput<'_>, source: &Source<'_>, dir: &Path) -> Result<Vec
 }
 
 /// Pictures that the file is compared with the whole-number network on, at most; that is slower.
-const COMPARED: usize = 100;
+const COMPARED: usize = 64;
 /// Pictures answered at once.
 const BATCH: usize = 32;
 

@@ -360,6 +360,17 @@ fn models() -> Vec<Route> {
             m::list_files,
             o("listFiles", "Its files.").paged().lists::<FileView>("A page of files.").problems(&[E::ModelNotFound]),
         ),
+        post(
+            "/v1/models/{id}/files",
+            m::make_files,
+            o("makeFiles", "Makes all its files.")
+                .about(
+                    "What is of 8 bits or source code is made when a study is over, for the models that it picks; this makes it \
+                     for any model, in seconds. What is there already stays as it is.",
+                )
+                .gives_bytes(200, "application/json", "The card, which lists all files.")
+                .problems(&[E::ModelNotFound]),
+        ),
         get(
             "/v1/models/{id}/files/{name}",
             m::file,

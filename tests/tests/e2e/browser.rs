@@ -142,3 +142,39 @@ fn a_person_gives_the_page_a_picture_and_reads_the_answer() {
     assert!(home.as_str().unwrap().contains("120 pictures"), "the data set is listed: {home}");
     browser.screenshot("home");
 }
+
+#[test]
+fn the_downloaded_page_answers_from_disk_as_the_service_does() {
+    let Some(browser) = Browser::open() else { return };
+    let Finished { server, model, .. } = finished();
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("model.html");
+    std::fs::write(&page, server.get(&format!("/v1/models/{model}/files/model.html")).body).unwrap();
+    let path = dir.path().join("picture.png");
+    let bytes = png(&picture(50, 31, 1));
+    std::fs::write(&path, &bytes).unwrap();
+    let expected = server.post_bytes(&format!("/v1/models/{model}/predict"), &bytes);
+
+    browser.post("url", json!({"url": format!("file://{}", page.display())}));
+    browser.wait("return window.kindling !== undefined");
+    let file = browser.element("#file");
+    browser.post(&format!("element/{file}/value"), json!({"text": path.to_str().unwrap()}));
+    browser.wait("return /%/.test(document.querySelector('#verdict').textContent)");
+    let verdict = browser.script("return document.querySelector('#verdict').textContent");
+    let label = expected.text("/label");
+    assert!(verdict.as_str().unwrap().starts_with(&label), "{verdict} is not {label}");
+    let said = expected.json["probabilities"].as_array().unwrap().iter();
+    let said: Vec<(&str, f64)> =
+        said.map(|entry| (entry["label"].as_str().unwrap(), entry["probability"].as_f64().unwrap())).collect();
+    let labels = browser.script("return window.kindling.labels");
+    assert_eq!(labels, json!(said.iter().map(|(label, _)| label).collect::<Vec<_>>()));
+    // The page is of 8 bits: its probabilities are near the service's, not the same.
+    let pixels = picture(50, 31, 1).into_raw();
+    let answer =
+        browser.script(&format!("return Array.from(window.kindling.predictRgb(new Uint8Array({pixels:?}), 50, 31))"));
+    for ((label, said), found) in said.iter().zip(answer.as_array().unwrap()) {
+        let found = found.as_f64().unwrap();
+        assert!((said - found).abs() < 0.1, "{label}: {said} over HTTP, {found} in the page");
+    }
+    browser.screenshot("model");
+}

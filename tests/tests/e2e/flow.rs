@@ -33,7 +33,7 @@ fn events_are_ordered_and_taken_up_where_a_reader_left() {
     assert_eq!((end.kind.as_str(), &end.data["state"]), ("end", &json!("complete")));
     let ids: Vec<i64> = rest.iter().map(|e| e.id.unwrap()).collect();
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
-    for kind in ["task", "trial", "rung", "model"] {
+    for kind in ["task", "trial", "rung", "model", "files"] {
         assert!(rest.iter().any(|e| e.kind == kind), "no {kind} event");
     }
     // A reader that breaks off and comes back with Last-Event-ID gets the rest, once.
@@ -41,6 +41,50 @@ fn events_are_ordered_and_taken_up_where_a_reader_left() {
     let tail = events(server, task, head[2].id, |_| false);
     assert_eq!([head, tail].concat(), all);
     server.get(&format!("/v1/tasks/{task}/events?after=no")).assert_problem("invalid_request", 400);
+}
+
+#[test]
+fn every_model_can_have_all_its_files_and_the_best_has_them() {
+    let Finished { server, task, model, .. } = finished();
+    let board = server.get(&format!("/v1/tasks/{task}/leaderboard"));
+    for item in board.json["items"].as_array().unwrap() {
+        let files = format!("/v1/models/{}/files", item["model"].as_str().unwrap());
+        let names = || -> Vec<String> {
+            let listed = server.get(&format!("{files}?limit=100"));
+            listed.json["items"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert!(item["model"] != *model || names().contains(&"model.html".to_owned()), "{item}");
+        // Twice: the second time there is nothing to make.
+        for _ in 0..2 {
+            let card = server.post(&files, &json!({}));
+            assert_eq!(card.status, 200, "{card:?}");
+            assert!(card.json["int8"]["accuracy"].as_f64().is_some_and(|accuracy| accuracy > 0.3), "{card:?}");
+        }
+        let all = names();
+        for name in [
+            "model.int8.onnx",
+            "model.c",
+            "model_int8.c",
+            "arduino.zip",
+            "model.rs",
+            "model.js",
+            "model.html",
+            "predict.py",
+        ] {
+            assert!(all.contains(&name.to_owned()), "{name} is not in {all:?}");
+        }
+        for name in &all {
+            let file = server.get(&format!("{files}/{name}"));
+            let sum = card_sum(server, &files, name);
+            assert_eq!(sha256(&file.body), sum, "{name}");
+        }
+    }
+}
+
+fn card_sum(server: &Server, files: &str, name: &str) -> String {
+    let listed = server.get(&format!("{files}?limit=100"));
+    let items = listed.json["items"].as_array().unwrap();
+    items.iter().find(|f| f["name"] == name).unwrap()["sha256"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -25,6 +25,14 @@ pub(crate) async fn list_files(State(app): State<App>, Path(id): Path<String>, Q
     Ok(Json(list.map(|file| FileView::new(&model.id, file))).into_response())
 }
 
+/// Makes the files that are made last, for a model that a study did not pick, or before it is over.
+pub(crate) async fn make_files(State(app): State<App>, Path(id): Path<String>) -> Answered {
+    let id = model_id(&id)?;
+    let _permit = app.decoders().acquire().await.map_err(Problem::internal)?;
+    app.service().finish_model(&id).await?;
+    Ok(Json(app.service().model(&id).await?.card).into_response())
+}
+
 pub(crate) async fn file(
     State(app): State<App>,
     Path((id, name)): Path<(String, String)>,

@@ -97,6 +97,15 @@ pub(crate) fn figures(card: &Card) -> Markup {
             "Measured on " (plain::counted(test.examples, "picture")) " that took no part in the search."
             @if objective.metric != Metric::Accuracy { " " (capital(metric_name(objective.metric))) ": " (plain::percent(objective.value)) "." }
         }
+        @if let Some(error) = test.calibration_error {
+            p.small { "When it says how sure it is, it is off by " (format!("{:.1}", error * 100.0)) " points on average." }
+        }
+        @if let Some(int8) = &card.int8 {
+            p.small {
+                "In the files of 8 bits: right on " (in_hundred(int8.accuracy)) " of 100, " (plain::bytes(int8.weights_bytes)) ", "
+                (plain::bytes(int8.peak_ram_bytes)) " of memory."
+            }
+        }
         dl.facts {
             div { dt { "Size" } dd { (plain::bytes(card.cost.weights_bytes)) } }
             @if let Some(latency) = &card.cost.latency {
@@ -199,6 +208,11 @@ pub(crate) fn downloads(model: &ModelRecord) -> Markup {
     let total: u64 = model.files.iter().map(|f| f.bytes).sum();
     html! {
         a.button.download href={ "/v1/models/" (model.id) "/bundle.zip" } { "Download everything " span.weak { "zip, " (plain::bytes(total)) } }
+        @if model.revision == 0 && !model.files.iter().any(|file| file.name == "model.html") {
+            p.small { "A page for the browser, C, Rust and files of 8 bits are made when the search is over, for the models that it picks." }
+            p.actions { button.button.plain type="button" data-post={ "/v1/models/" (model.id) "/files" } data-status="#make-status" { "Make them now" } }
+            div #make-status role="status" aria-live="polite" {}
+        }
         ul.files {
             @for file in &model.files { (file_row(&model.id, file)) }
         }
