@@ -73,14 +73,25 @@ pub(crate) fn program() -> Result<std::path::PathBuf, Failure> {
         .map_err(|e| Failure::new(Exit::Failed, format!("this program's own path is not known: {e}")))
 }
 
-/// How many workers and threads each: as asked, or as suits the device.
-pub(crate) fn workers(asked: Option<usize>, device: &str) -> (usize, usize) {
+/// The device of a name given on the command line.
+pub(crate) fn open_device(name: &str) -> Result<kindling_train::OpenDevice, Failure> {
+    kindling_train::open_device(name)
+        .map_err(|e| Failure::new(Exit::Usage, e.to_string()).mend("`kindling devices` lists them"))
+}
+
+/// How many workers and threads each: as asked, or as suits the device. A device that is not there is said at once:
+/// workers would only end one after another.
+pub(crate) fn workers(asked: Option<usize>, device: &str) -> Result<(usize, usize), Failure> {
+    // What `auto` is follows from what is there.
+    if device != "auto" {
+        open_device(device)?;
+    }
     let (workers, threads) = kindling_engine::default_workers(device);
-    match asked {
+    Ok(match asked {
         None => (workers, threads),
         Some(asked) => {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             (asked, (cores / asked.max(1)).max(1))
         }
-    }
+    })
 }

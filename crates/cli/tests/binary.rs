@@ -26,3 +26,16 @@ fn a_wrong_command_line_ends_with_2_and_says_why() {
     let told = String::from_utf8(wrong.stderr).unwrap();
     assert!(told.contains("vgg") && told.contains("resnet8"), "{told}");
 }
+
+#[test]
+fn a_device_that_is_not_there_is_said_before_anything_is_begun() {
+    let dir = std::env::temp_dir().join(format!("kindling-no-device-{}", std::process::id()));
+    for device in ["wgpu:99", "gpu"] {
+        let data = dir.to_string_lossy();
+        let wrong = kindling(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--device", device]);
+        let told = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!(wrong.status.code(), Some(2), "{told}");
+        assert!(told.contains(device) && told.contains("kindling devices"), "{told}");
+        assert!(!dir.exists(), "{device} left something");
+    }
+}

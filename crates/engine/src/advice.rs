@@ -246,7 +246,7 @@ fn lever(lever: Lever, now: f64, points: &[Measured], note: &str) -> Advice {
 
 fn size_advice(task: &TaskRecord, trials: &[TrialRecord], validation: usize) -> Advice {
     let rungs = rungs(trials);
-    let Some(limit) = task.spec.constraints.max_weights_bytes else {
+    let Some(limit) = task.spec.constraints.max_float_weights_bytes() else {
         let largest = rungs.iter().map(|r| r.bytes).fold(0.0, f64::max);
         let note = Some("the task sets no limit on the weights' bytes".to_owned());
         return Advice { lever: Lever::Size, now: largest, gain: None, note };

@@ -12,6 +12,7 @@ mod curve;
 mod datasets;
 mod doubts;
 mod error;
+mod explain;
 mod finishing;
 mod fleet;
 mod fleets;
@@ -24,6 +25,7 @@ mod service;
 mod space;
 mod tasks;
 mod teacher;
+mod unknown;
 mod warm_start;
 mod worker;
 

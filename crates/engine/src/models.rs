@@ -101,6 +101,8 @@ pub struct Prediction {
     pub label: String,
     /// Each class with its probability, in the order of the model's outputs.
     pub probabilities: Vec<(String, f32)>,
+    /// Whether the likeliest class is so unlikely that the image is probably of none; absent if the model cannot tell.
+    pub unknown: Option<bool>,
     /// The image's width in pixels.
     pub width: u32,
     /// The image's height in pixels.
@@ -218,7 +220,8 @@ impl Service {
             let probabilities: Vec<_> = model.labels().iter().cloned().zip(answers).collect();
             let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
             let label = best.map(|(name, _)| name.clone()).unwrap_or_default();
-            Ok(Prediction { label, probabilities, width: image.width(), height: image.height(), milliseconds })
+            let unknown = best.zip(model.unknown_below()).map(|((_, probability), below)| *probability < below);
+            Ok(Prediction { label, probabilities, unknown, width: image.width(), height: image.height(), milliseconds })
         })
         .await
     }

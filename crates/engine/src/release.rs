@@ -43,6 +43,8 @@ pub(crate) struct Release<'a> {
     /// By what the logits of the weights were divided.
     pub(crate) temperature: f64,
     pub(crate) validation: &'a Metrics,
+    /// `[validation examples, classes]`.
+    pub(crate) validation_probabilities: &'a [f32],
     pub(crate) validation_reliability: &'a Reliability,
     pub(crate) making: MakingCost,
     pub(crate) scratch: &'a Path,
@@ -84,6 +86,7 @@ impl Release<'_> {
             validation: card_metrics(self.validation, self.validation_reliability, objective),
             test: card_metrics(&test, &reliability(&probabilities, view.classes.len(), &labels), objective),
             temperature: Some(self.temperature),
+            unknown: self.unknown(&probabilities)?,
             int8: None,
             cost: ModelCost {
                 parameters: cost.parameters,

@@ -173,9 +173,13 @@ impl Plan {
 
 /// Each limit that is set, with the cost's figure for it.
 fn limits(constraints: &Constraints, cost: &Cost) -> Vec<(&'static str, u64, u64)> {
+    let (weights, ram) = match constraints.is_int8() {
+        true => (cost.int8_weights_bytes, cost.peak_ram_bytes / 4),
+        false => (cost.weights_bytes, cost.peak_ram_bytes),
+    };
     [
-        ("max_weights_bytes", constraints.max_weights_bytes, cost.weights_bytes),
-        ("max_ram_bytes", constraints.max_ram_bytes, cost.peak_ram_bytes),
+        ("max_weights_bytes", constraints.max_weights_bytes, weights),
+        ("max_ram_bytes", constraints.max_ram_bytes, ram),
         ("max_macs", constraints.max_macs, cost.macs),
     ]
     .into_iter()

@@ -341,6 +341,7 @@ impl Worker {
                 weights: scaled.as_ref().unwrap_or(&outcome.weights),
                 temperature: told,
                 validation: &validation,
+                validation_probabilities: &probabilities,
                 validation_reliability: &reliability(&probabilities, classes, &labels),
                 making,
                 scratch: &scratch,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 async fn service_with_data(dir: &Path) -> (Service, DatasetId) {
     let pictures = dir.join("pictures");
-    sample::fire_smoke(&pictures, 30, 32, 3).expect("the sample is drawn");
+    sample::fire_smoke(&pictures, 45, 32, 3).expect("the sample is drawn");
     let service = Service::open(&dir.join("data"), Limits::default()).await.expect("opens");
     let dataset = service.create_dataset("sample", TaskKind::ImageClassification).await.expect("is made").id;
     let record = service.seal_dataset(&dataset, &pictures).await.expect("is sealed");
@@ -94,15 +94,23 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
 
     // The test accuracy of the card is found again by asking the file about every test picture.
     let open = service.open_dataset(&dataset).await.expect("is ready");
-    let (mut right, mut total) = (0u32, 0u32);
+    let (mut right, mut unknown, mut total) = (0u32, 0u32, 0u32);
     for (i, example) in open.manifest().examples.iter().enumerate() {
         if example.split == kindling_spec::Split::Test {
             let answer = service.predict(&best.model, &open.original(i).expect("bytes")).await.expect("answers");
             let truth = if open.manifest().classes[example.class] == "fire" { "fire" } else { "other" };
             right += u32::from(answer.label == truth);
+            unknown += u32::from(answer.unknown.expect("the model tells"));
             total += 1;
         }
     }
+    // So is the share of them that it turns away.
+    let refused = card["unknown"]["refused"].as_array().expect("a list");
+    let told: Vec<&str> = refused.iter().filter_map(|kind| kind["of"].as_str()).collect();
+    assert_eq!(told.len(), 3, "no class is left out: {told:?}");
+    let of_test = refused.iter().find(|kind| kind["of"] == "test images").expect("is among them");
+    let share = f64::from(unknown) / f64::from(total);
+    assert!((of_test["share"].as_f64().expect("a share") - share).abs() < 1e-9, "{refused:?}, not {share}");
     let mistakes = service.mistakes(&best.model).await.expect("are kept");
     assert_eq!(mistakes.len() as u32, total - right);
     assert!((f64::from(right) / f64::from(total) - best.test_value).abs() < 1e-9);

@@ -88,7 +88,8 @@ pub struct FileInfo {
 /// network did; [`ExportError::Input`] when something is missing. On any error nothing is left.
 pub fn write_bundle(input: &BundleInput<'_>, out: &Path) -> Result<Vec<FileInfo>, ExportError> {
     let quantized = input.int8.map(|int8| int8.quantized);
-    let source = Source::new(input.graph, input.weights, quantized, input.labels, &input.card.task.name)?;
+    let mut source = Source::new(input.graph, input.weights, quantized, input.labels, &input.card.task.name)?;
+    source.unknown_below = input.card.unknown.as_ref().map(|unknown| unknown.below);
     check(input)?;
     if fs::symlink_metadata(out).is_ok() {
         let what = format!("{} is there already; name a folder that is not", out.display());

@@ -36,6 +36,9 @@ pub struct Card {
     /// the weights of every file already.
     #[serde(default)]
     pub temperature: Option<f64>,
+    /// Which answers are likely for a picture of none of the labels; absent where there are too few validation images to tell.
+    #[serde(default)]
+    pub unknown: Option<CardUnknown>,
     /// The 8-bit network; absent where no file of it was asked for. Filled by [`write_bundle`](crate::write_bundle).
     #[serde(default)]
     pub int8: Option<CardInt8>,
@@ -154,6 +157,26 @@ pub struct CardInt8 {
     pub peak_ram_bytes: u64,
     /// How the activations' ranges were chosen on validation images.
     pub calibration: String,
+}
+
+/// Which answers are likely for a picture of none of the labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CardUnknown {
+    /// Those whose greatest probability is below this.
+    pub below: f64,
+    /// What that turns away, one entry a kind of images.
+    pub refused: Vec<Refused>,
+}
+
+/// How many images of a kind are turned away.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The kind.
+    pub of: String,
+    /// Images measured.
+    pub images: u64,
+    /// Share turned away.
+    pub share: f64,
 }
 
 /// Answers of about the same probability.

@@ -1,6 +1,6 @@
 //! The card for people.
 
-use crate::{Card, CardMetrics};
+use crate::{Card, CardMetrics, Refused};
 use std::fmt::Write;
 
 impl Card {
@@ -34,6 +34,19 @@ impl Card {
                 int8.compared,
                 int8.calibration
             )?;
+        }
+        if let Some(unknown) = &self.unknown {
+            writeln!(out, "### Images of none of the labels\n")?;
+            writeln!(
+                out,
+                "The model always answers with one of its labels. An answer with a probability below {:.3} is likely for an image \
+                 of none of them; that turns away:\n\n| images of | images | turned away |\n| --- | --: | --: |",
+                unknown.below
+            )?;
+            for Refused { of, images, share } in &unknown.refused {
+                writeln!(out, "| {} | {} | {:.1}% |", plain(of), thousands(*images), share * 100.0)?;
+            }
+            writeln!(out)?;
         }
         self.write_data(out)?;
         self.write_costs(out)?;

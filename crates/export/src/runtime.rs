@@ -1,6 +1,6 @@
 //! Runs `model.onnx` with tract: for `predict`, and as the judge of what was written.
 
-use crate::formats::{INPUT, OUTPUT};
+use crate::formats::{INPUT, OUTPUT, UNKNOWN_BELOW};
 use crate::onnx_proto::{Dimension, GraphProto, ModelProto, ValueInfoProto, data_type};
 use crate::{ExportError, preprocess::check_image};
 use prost::Message;
@@ -90,6 +90,11 @@ impl OnnxModel {
     /// The classes' names in the order of the probabilities.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// The probability below which an answer is likely for a picture of none of the labels, if the file names one.
+    pub fn unknown_below(&self) -> Option<f32> {
+        self.metadata(UNKNOWN_BELOW)?.parse().ok().filter(|below: &f32| below.is_finite())
     }
 
     /// An entry of the file's metadata: `labels` (a JSON array), `task`, `graph_sha256`, `kindling_version`.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///   PyTorch's `parameters()` does; `parameters_with_statistics` adds the running mean and variance,
 ///   as Keras's summary does. MLPerf Tiny's ResNet-8 is 78,186 by the first, 78,666 by the second,
 ///   and 77,706 numbers (310,824 bytes) once folded; its MACs are 12,501,632.
-/// - Bytes are of 32-bit reals.
+/// - Bytes are of 32-bit reals, where not said otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Trainable parameters of the graph as trained.
@@ -22,6 +22,8 @@ pub struct Cost {
     pub parameters_with_statistics: u64,
     /// Bytes of the weights that are deployed, BatchNormalization folded.
     pub weights_bytes: u64,
+    /// Bytes of the same in 8 bits: one a weight, two a bias, one a layer for the biases' shift.
+    pub int8_weights_bytes: u64,
     /// Multiply-accumulates.
     pub macs: u64,
     /// Bytes of activations alive at once at the worst moment, input included, as the folded graph's
@@ -75,9 +77,22 @@ impl Graph {
             });
         }
         let folded = fold_graph(self)?;
-        let deployed: u64 = folded.params()?.iter().map(|spec| spec.numbers()).sum();
-        let peak_ram_bytes = memory_plan(&folded)?.arena_bytes;
-        Ok(Cost { parameters, parameters_with_statistics, weights_bytes: deployed * 4, macs, peak_ram_bytes, per_node })
+        let (mut deployed, mut int8_weights_bytes) = (0u64, 0u64);
+        for spec in folded.params()? {
+            deployed += spec.numbers();
+            let bias = spec.name.ends_with(".bias");
+            int8_weights_bytes += if bias { 2 * spec.numbers() + 1 } else { spec.numbers() };
+        }
+        let (weights_bytes, peak_ram_bytes) = (deployed * 4, memory_plan(&folded)?.arena_bytes);
+        Ok(Cost {
+            parameters,
+            parameters_with_statistics,
+            weights_bytes,
+            int8_weights_bytes,
+            macs,
+            peak_ram_bytes,
+            per_node,
+        })
     }
 }
 

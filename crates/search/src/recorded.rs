@@ -160,25 +160,30 @@ impl Replay<'_> {
         self.table.genomes.iter().position(|g| g == genome)
     }
 
-    /// What was recorded of a genome; `None` of a training that failed before.
+    /// What a training reaches after so many epochs. Between two rungs it is on the straight line over the logarithm of
+    /// the epochs: a training that ends there is annealed too. `None` before the first rung, and of a training that
+    /// failed before.
+    fn at(&self, rungs: &[f64], epochs: u32) -> Option<f64> {
+        let ends = &self.table.epochs;
+        let low = ends.iter().rposition(|end| *end <= epochs)?;
+        let value = *rungs.get(low)?;
+        let Some((end, next)) = ends.get(low + 1).zip(rungs.get(low + 1)) else { return Some(value) };
+        let log = |epochs: u32| f64::from(epochs.max(1)).ln();
+        let share = (log(epochs) - log(ends[low])) / (log(*end) - log(ends[low])).max(1e-9);
+        Some(value + share * (next - value))
+    }
+
+    /// What was recorded of a genome with this seed.
     fn read(&self, of: &[Vec<Vec<f64>>], genome: &Genome, epochs: u32) -> Option<f64> {
         let seeds = of.get(self.index(genome)?)?;
-        seeds.get(self.seed % seeds.len().max(1))?.get(self.rung(epochs)?).copied()
+        self.at(seeds.get(self.seed % seeds.len().max(1))?, epochs)
     }
 
-    /// The rung that so many epochs have finished.
-    fn rung(&self, epochs: u32) -> Option<usize> {
-        self.table.epochs.iter().rposition(|e| *e <= epochs)
-    }
-
-    /// The mean over the seeds of the test accuracy at a rung; a training that failed counts as 0.
+    /// The mean over the seeds of the test accuracy; a training that failed counts as 0.
     pub fn test(&self, genome: &Genome, epochs: u32) -> f64 {
-        let at = |(index, rung): (usize, usize)| {
-            let seeds = self.set.test.get(index)?;
-            let sum: f64 = seeds.iter().map(|rungs| rungs.get(rung).copied().unwrap_or(0.0)).sum();
-            Some(sum / seeds.len().max(1) as f64)
-        };
-        self.index(genome).zip(self.rung(epochs)).and_then(at).unwrap_or(0.0)
+        let Some(seeds) = self.index(genome).and_then(|index| self.set.test.get(index)) else { return 0.0 };
+        let sum: f64 = seeds.iter().map(|rungs| self.at(rungs, epochs).unwrap_or(0.0)).sum();
+        sum / seeds.len().max(1) as f64
     }
 
     /// The best that [`Self::test`] gives for any genome and rung.
@@ -244,6 +249,22 @@ mod tests {
         assert!((low[0] - 0.3).abs() < 0.05 && (low[1] - low[0]).abs() > 0.04, "{low:?}");
         assert!((x(&[1])[0] - 0.9).abs() < 0.05);
         assert!(x(&[]).len() == 2 && table.portfolio(&[0], 100).len() < 40);
+    }
+
+    #[test]
+    fn between_two_rungs_a_training_is_on_the_line_over_the_logarithm_of_its_epochs() {
+        let mut table = table();
+        table.epochs = vec![1, 4];
+        table.sets[0].validation[12][0] = vec![0.1];
+        let replay = table.replay(0, 0).unwrap();
+        let (best, failed) = (&table.genomes[11], &table.genomes[12]);
+        let top = 0.9 - (11.0 / 40.0 - 0.3f64).abs();
+        for (epochs, expected) in [(0, 0.0), (1, 0.1), (2, (0.1 + top) / 2.0), (4, top), (9, top)] {
+            assert!((replay.value(best, epochs) - expected).abs() < 1e-9, "{epochs}");
+            assert!((replay.test(best, epochs) - expected).abs() < 1e-9, "{epochs}");
+        }
+        // What came before a failure is kept.
+        assert_eq!([0, 1, 3, 4].map(|epochs| replay.value(failed, epochs)), [0.0, 0.1, 0.1, 0.0]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub enum Decision {
 
 /// The most of the budget that is kept for training the best trials found to the top of the ladder. The rest
 /// goes to finding them.
-const CLOSING_SHARE: f64 = 0.5;
+const CLOSING_SHARE: f64 = 0.65;
 /// How many of the best are trained to the top at the end.
 const FINALISTS: usize = 2;
 /// Draws before a trial's genome is given up.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required, Schema,
 };
@@ -125,6 +125,23 @@ impl Op {
         self.takes_content(media_type, bytes(), true)
     }
 
+    /// Another type of body.
+    pub(crate) fn or_takes<T: ToSchema>(mut self) -> Self {
+        let schema = self.schema::<T>();
+        self.or_takes_content("application/json", schema)
+    }
+
+    pub(crate) fn or_takes_bytes(self, media_type: &str) -> Self {
+        self.or_takes_content(media_type, bytes())
+    }
+
+    fn or_takes_content(mut self, media_type: &str, schema: RefOr<Schema>) -> Self {
+        if let Some(body) = &mut self.body {
+            body.content.insert(media_type.to_owned(), RefOr::T(content(schema)));
+        }
+        self
+    }
+
     fn takes_content(mut self, media_type: &str, schema: RefOr<Schema>, required: bool) -> Self {
         let required = if required { Required::True } else { Required::False };
         self.body =
@@ -144,6 +161,21 @@ impl Op {
     pub(crate) fn gives<T: ToSchema>(mut self, status: u16, about: &str) -> Self {
         let schema = self.schema::<T>();
         self.answers(status, about, Some(("application/json", schema)))
+    }
+
+    /// One of two.
+    pub(crate) fn gives_either<A: ToSchema, B: ToSchema>(mut self, status: u16, about: &str) -> Self {
+        let either = OneOfBuilder::new().item(self.schema::<A>()).item(self.schema::<B>()).build();
+        self.answers(status, about, Some(("application/json", RefOr::T(Schema::OneOf(either)))))
+    }
+
+    /// Another type of the same answer.
+    pub(crate) fn or_gives_bytes(mut self, status: u16, media_type: &str, about: &str) -> Self {
+        if let Some((_, response)) = self.responses.iter_mut().find(|(own, _)| *own == status) {
+            response.description = format!("{} {about}", response.description);
+            response.content.insert(media_type.to_owned(), RefOr::T(content(bytes())));
+        }
+        self
     }
 
     /// A page of a list.

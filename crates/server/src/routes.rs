@@ -11,6 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::advice::{AdviceOptionsView, TaskAdvice};
 use crate::api::doubts::{Analysis, DoubtOptionsView, Doubts, Relabel};
+use crate::api::predict::{Answers, Images};
 use crate::app::App;
 use crate::middleware::{RouteName, around, panicked};
 use crate::openapi::{self, Op, op};
@@ -384,11 +385,20 @@ fn models() -> Vec<Route> {
         ),
         post(
             "/v1/models/{id}/predict",
-            m::predict,
+            api::predict::predict,
             o("predict", "What the model sees in an image.")
-                .about("The body is the file's own bytes: PNG, JPEG, WebP, BMP or TIFF.")
+                .about(
+                    "The body is the file's own bytes: PNG, JPEG, WebP, BMP or TIFF. Up to 64 images come as the files of a form, or \
+                     in base64 in JSON, and are answered one by one: an image that cannot be read has a problem in the place of \
+                     its answer. With `explain=heatmap` and one image the answer is a picture.",
+                )
+                .query("explain", "`heatmap`: paint over what speaks for the class (Grad-CAM).")
+                .query("class", "The class that the heat map is of; the likeliest if not said.")
                 .takes_bytes("image/*")
-                .gives::<Answer>(200, "The classes' probabilities.")
+                .or_takes_bytes("multipart/form-data")
+                .or_takes::<Images>()
+                .gives_either::<Answer, Answers>(200, "The classes' probabilities, for one image or several.")
+                .or_gives_bytes(200, "image/png", "The image with the heat map over it.")
                 .problems(&[E::InvalidRequest, E::ModelNotFound, E::InvalidImage, E::ImageTooLarge]),
         ),
         get(

@@ -444,6 +444,9 @@ pub(crate) struct Answer {
     label: String,
     /// Each class and its probability, in the order of the model's outputs.
     probabilities: Vec<ClassProbability>,
+    /// Whether the most probable class is so improbable that the picture is likely of none; absent if the model cannot tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<bool>,
     /// Width of the picture in pixels, upright.
     width: u32,
     /// Height of the picture in pixels, upright.
@@ -468,6 +471,7 @@ impl Answer {
             model: model.to_string(),
             label: given.label,
             probabilities: given.probabilities.into_iter().map(pair).collect(),
+            unknown: given.unknown,
             width: given.width,
             height: given.height,
             milliseconds: given.milliseconds,

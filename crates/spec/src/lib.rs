@@ -18,5 +18,5 @@ pub use genome::{Domain, FamilySpace, Genome, Param, SearchSpace, Value};
 pub use ids::{AnalysisId, DatasetId, FleetId, IdError, ModelId, TaskId, TrialId};
 pub use metric::{Direction, Metric, Objective};
 pub use state::{AnalysisKind, AnalysisState, DatasetState, Split, TaskState, TrialState};
-pub use task::{BackboneName, Budget, Classes, Constraints, ExportFormat, TaskKind, TaskSpec, WarmStart};
+pub use task::{BackboneName, Budget, Classes, Constraints, DataType, ExportFormat, TaskKind, TaskSpec, WarmStart};
 pub use validate::{SpecError, Violation};

@@ -48,6 +48,16 @@ words!(
     }
 );
 
+words!(
+    /// The numbers that a model is deployed in.
+    DataType {
+        /// Reals of 32 bits.
+        Float32 = "float32",
+        /// Whole numbers of 8 bits, as in `model.int8.onnx` and the source code of 8 bits; biases have 16.
+        Int8 = "int8",
+    }
+);
+
 /// What a study begins from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -127,6 +137,10 @@ impl Classes {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Constraints {
+    /// The numbers whose bytes `max_weights_bytes` and `max_ram_bytes` count: `float32` if not said. With `int8` a network may have
+    /// four times the weights; the files of 8 bits are then those to deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_type: Option<DataType>,
     /// Bytes of the weights as deployed (normalisation folded into the convolutions).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_weights_bytes: Option<u64>,
@@ -139,6 +153,19 @@ pub struct Constraints {
     /// Milliseconds to answer one image on this machine, one thread, median.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_latency_ms: Option<f64>,
+}
+
+impl Constraints {
+    /// Whether bytes are those of 8-bit numbers.
+    pub fn is_int8(&self) -> bool {
+        self.data_type == Some(DataType::Int8)
+    }
+
+    /// About how many bytes the weights may have as 32-bit reals.
+    pub fn max_float_weights_bytes(&self) -> Option<u64> {
+        let times = if self.is_int8() { 4 } else { 1 };
+        self.max_weights_bytes.map(|bytes| bytes.saturating_mul(times))
+    }
 }
 
 /// When the search ends: at whichever comes first.

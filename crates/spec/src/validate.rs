@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::{BackboneName, Direction, ExportFormat, Metric, TaskKind, TaskSpec, WarmStart, task::VERSION};
+use crate::{BackboneName, DataType, Direction, ExportFormat, Metric, TaskKind, TaskSpec, WarmStart, task::VERSION};
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,10 +243,12 @@ impl Walk {
 
     pub(crate) fn constraints(&mut self, at: &str, value: &Value) {
         let whole = ["max_weights_bytes", "max_ram_bytes", "max_macs"];
-        let Some(map) = self.object(at, value, &["max_weights_bytes", "max_ram_bytes", "max_macs", "max_latency_ms"])
-        else {
-            return;
-        };
+        let known = ["data_type", "max_weights_bytes", "max_ram_bytes", "max_macs", "max_latency_ms"];
+        let Some(map) = self.object(at, value, &known) else { return };
+        if let Some(v) = map.get("data_type").filter(|v| !v.is_null()) {
+            let words: Vec<_> = DataType::ALL.iter().map(|word| word.as_str()).collect();
+            self.word(&format!("{at}/data_type"), v, &words);
+        }
         for name in whole {
             if let Some(v) = map.get(name).filter(|v| !v.is_null()) {
                 self.whole(&format!("{at}/{name}"), v, 1, 1 << 50);

@@ -131,6 +131,12 @@ fn a_person_gives_the_page_a_picture_and_reads_the_answer() {
         browser.wait("return /%/.test(document.querySelector('#answer').textContent)");
         let answer = browser.script("return document.querySelector('#answer').textContent");
         assert!(answer.as_str().unwrap().contains(&expected), "{answer} does not say {expected}");
+        let before = browser.script("const p = document.querySelector('#preview').src; document.querySelector('#answer button').click(); return p");
+        browser.wait("return !document.querySelector('#answer button')");
+        let problem = browser.script("return document.querySelector('#answer .alert')?.textContent ?? ''");
+        assert_eq!(problem, "", "where it sees its answer");
+        assert_ne!(browser.script("return document.querySelector('#preview').src"), before);
+        browser.wait("return document.querySelector('#preview').naturalWidth === 50");
         let wide = browser.script("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert!(wide.as_i64().unwrap() <= 0, "{name}: the page scrolls sideways by {wide}");
         let downloads = browser.script("return document.querySelectorAll('#downloads a').length");

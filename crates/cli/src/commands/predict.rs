@@ -24,6 +24,8 @@ pub(crate) struct Predict {
 pub(crate) struct Answer {
     pub(crate) label: String,
     pub(crate) probabilities: Vec<(String, f32)>,
+    /// Whether the image is likely of none of the classes, where the model can tell.
+    pub(crate) unknown: Option<bool>,
 }
 
 impl Predict {
@@ -40,13 +42,16 @@ impl Predict {
                 Ok(answer) if self.json => {
                     let all: Map<String, Value> =
                         answer.probabilities.iter().map(|(l, p)| (l.clone(), json!(p))).collect();
-                    answers.push(json!({"image": path, "label": answer.label, "probabilities": all}));
+                    answers.push(
+                        json!({"image": path, "label": answer.label, "probabilities": all, "unknown": answer.unknown}),
+                    );
                 }
                 Ok(answer) => {
                     let mut all = answer.probabilities;
                     all.sort_by(|a, b| b.1.total_cmp(&a.1));
                     let all: Vec<_> = all.iter().map(|(l, p)| format!("{l} {p:.4}")).collect();
-                    output::say(&format!("{}: {}", path.display(), all.join(", ")));
+                    let unsure = if answer.unknown == Some(true) { " (perhaps none of these)" } else { "" };
+                    output::say(&format!("{}: {}{unsure}", path.display(), all.join(", ")));
                 }
                 Err(failure) => {
                     let failure = failure.at(path.display().to_string());
@@ -91,5 +96,6 @@ pub(crate) fn ask(model: &OnnxModel, file: &[u8]) -> Result<Answer, Failure> {
     let probabilities: Vec<(String, f32)> = model.labels().iter().cloned().zip(values).collect();
     let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
     let label = best.map(|(label, _)| label.clone()).unwrap_or_default();
-    Ok(Answer { label, probabilities })
+    let unknown = best.zip(model.unknown_below()).map(|((_, probability), below)| *probability < below);
+    Ok(Answer { label, probabilities, unknown })
 }

@@ -43,6 +43,7 @@ impl Serve {
     }
 
     async fn serve(self) -> Result<(), Failure> {
+        let (workers, threads) = running::workers(self.workers, &self.device)?;
         let _lock = lock(&self.data_dir)?;
         let stop = running::signals()?;
         if self.stop_with_input {
@@ -60,7 +61,6 @@ impl Serve {
         // Workers stop before the scheduler, which may have to record what they hand back.
         let (stop_scheduler, stop_workers) = (CancellationToken::new(), stop.child_token());
         let scheduler = tokio::spawn(run_scheduler(service.clone(), stop_scheduler.clone()));
-        let (workers, threads) = running::workers(self.workers, &self.device);
         let fleet = WorkerFleet::new(service.clone(), running::program()?, &self.device, workers, threads);
         let analyst = Analyst::new(service.clone(), running::program()?, &self.device);
         // Without workers nothing is trained here, analyses neither.

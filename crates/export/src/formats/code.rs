@@ -87,7 +87,7 @@ impl Format for Rust {
 
     fn write(&self, source: &Source<'_>) -> Result<Vec<Written>, ExportError> {
         let (graph, weights) = &source.folded;
-        let files = rust_files(&lower(graph, weights)?, source.quantized, source.labels, source.task);
+        let files = rust_files(&lower(graph, weights)?, source);
         let about = |name: &str| match name {
             "model.rs" => "a Rust module, no_std, without allocation or dependencies: `mod model;`",
             _ => "the same in 8 bits, for processors without floats",
@@ -112,7 +112,7 @@ impl Format for Web {
 
     fn write(&self, source: &Source<'_>) -> Result<Vec<Written>, ExportError> {
         let (graph, weights) = &source.folded;
-        let files = web_files(&lower(graph, weights)?, source.quantized, source.labels, source.task);
+        let files = web_files(&lower(graph, weights)?, source);
         let files = files.map_err(|what| ExportError::Unsupported { format: "web", what })?;
         let written = files.into_iter().map(|(name, text)| match name {
             "model.html" => text_file(

@@ -12,8 +12,8 @@ mod rust;
 mod safetensors;
 mod web;
 
-pub(crate) use onnx::network_only;
 pub use onnx::{INPUT, OPSET, OUTPUT};
+pub(crate) use onnx::{UNKNOWN_BELOW, network_only};
 pub(crate) use onnx_int8::{FILE as INT8_FILE, INT8_TOLERANCE};
 pub(crate) use safetensors::read as read_network;
 
@@ -94,6 +94,8 @@ pub struct Source<'a> {
     pub labels: &'a [String],
     /// The task's name, for the files' metadata.
     pub task: &'a str,
+    /// An answer with a lesser probability is likely for a picture of none of the labels.
+    pub unknown_below: Option<f64>,
 }
 
 impl<'a> Source<'a> {
@@ -119,8 +121,17 @@ impl<'a> Source<'a> {
         if let Some((name, _)) = weights.iter().find(|(_, tensor)| tensor.data.iter().any(|v| !v.is_finite())) {
             return Err(ExportError::Input(format!("the weight `{name}` holds numbers that are not finite")));
         }
-        Ok(Self { graph, weights, folded: fold_batch_norm(graph, weights)?, quantized, labels, task })
+        Ok(Self {
+            graph,
+            weights,
+            folded: fold_batch_norm(graph, weights)?,
+            quantized,
+            labels,
+            task,
+            unknown_below: None,
+        })
     }
+
     /// The 8-bit network, for a format that is of nothing else.
     pub(crate) fn quantized(&self) -> Result<&'a Quantized, ExportError> {
         self.quantized.ok_or_else(|| ExportError::Input("the network was not rounded to 8 bits".into()))

@@ -21,6 +21,8 @@ pub const OUTPUT: &str = "probabilities";
 pub const OPSET: i64 = 17;
 /// The IR version that belongs to it.
 const IR_VERSION: i64 = 8;
+/// In the metadata: an answer whose greatest probability is below it is likely for a picture of none of the labels.
+pub(crate) const UNKNOWN_BELOW: &str = "unknown_below";
 const FILE: &str = "model.onnx";
 
 /// See the module.
@@ -103,11 +105,15 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
         ("graph_sha256", source.graph.hash()),
         ("kindling_version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    let unknown = source.unknown_below.map(|below| (UNKNOWN_BELOW, below.to_string()));
     let mut model = writer.model(input, output);
     model.doc_string =
         format!("Tells apart: {}. Made by Kindling for the task \"{}\".{more}", source.labels.join(", "), source.task);
-    model.metadata_props =
-        metadata.into_iter().map(|(key, value)| StringStringEntryProto { key: key.into(), value }).collect();
+    model.metadata_props = metadata
+        .into_iter()
+        .chain(unknown)
+        .map(|(key, value)| StringStringEntryProto { key: key.into(), value })
+        .collect();
     Ok(model)
 }
 

@@ -1,5 +1,6 @@
 //! `model.rs` and the same of 8 bits: each one file of safe `no_std` Rust for any crate.
 
+use super::Source as Model;
 use super::pack::{
     Kernel, Place, Step, blocks, channels_last, comment, fill, folded, geometry, in_blocks, inputs_last, is_padded,
     limits, lines, normalisation, section, steps, table_alone,
@@ -38,14 +39,9 @@ const KERNELS: &[&str] = &[
 ];
 
 /// The files.
-pub(crate) fn rust_files(
-    lowered: &Lowered,
-    quantized: Option<&Quantized>,
-    labels: &[String],
-    task: &str,
-) -> Vec<(&'static str, String)> {
-    let mut files = vec![("model.rs", float(lowered).file(lowered, labels, task))];
-    files.extend(quantized.map(|quantized| ("model_int8.rs", int8(quantized).file(&quantized.lowered, labels, task))));
+pub(crate) fn rust_files(lowered: &Lowered, source: &Model<'_>) -> Vec<(&'static str, String)> {
+    let mut files = vec![("model.rs", float(lowered).file(lowered, source))];
+    files.extend(source.quantized.map(|quantized| ("model_int8.rs", int8(quantized).file(&quantized.lowered, source))));
     files
 }
 
@@ -147,7 +143,8 @@ impl Writer {
     }
 
     /// The whole text.
-    fn file(&self, lowered: &Lowered, labels: &[String], task: &str) -> String {
+    fn file(&self, lowered: &Lowered, source: &Model<'_>) -> String {
+        let Model { labels, task, .. } = source;
         let spec = &lowered.input;
         let int8 = self.number == "i8";
         let text = |value: usize| value.to_string();
@@ -186,6 +183,7 @@ impl Writer {
             ("COUNT", text(labels.len())),
             ("CHANNELS", text(spec.channels)),
             ("LABELS", names),
+            ("UNKNOWN_BELOW", format!("{:?}", source.unknown_below.unwrap_or(0.0) as f32)),
             ("NUMBER", self.number.to_owned()),
             ("NOTHING", if int8 { "0".into() } else { "0.0".into() }),
             ("METHODS", methods),

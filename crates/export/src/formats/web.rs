@@ -6,6 +6,8 @@
 
 mod vectors;
 
+use super::Source as Model;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kindling_graph::{
     Activation, Convolution, Layer, LayerKind, Lowered, Multiplier, Quantized, QuantizedKind, QuantizedLayer, Source,
     Window,
@@ -24,18 +26,14 @@ const PAGE_CODE: &str = include_str!("web/page.js");
 ///
 /// # Errors
 /// What of the network cannot be said in these files.
-pub(crate) fn web_files(
-    lowered: &Lowered,
-    quantized: Option<&Quantized>,
-    labels: &[String],
-    task: &str,
-) -> Result<Vec<(&'static str, String)>, String> {
-    let code = module(lowered, quantized, labels)?;
-    let page = page(&code, task);
+pub(crate) fn web_files(lowered: &Lowered, source: &Model<'_>) -> Result<Vec<(&'static str, String)>, String> {
+    let code = module(lowered, source)?;
+    let page = page(&code, source.task);
     Ok(vec![("model.js", code), ("model.html", page)])
 }
 
-fn module(lowered: &Lowered, quantized: Option<&Quantized>, labels: &[String]) -> Result<String, String> {
+fn module(lowered: &Lowered, source: &Model<'_>) -> Result<String, String> {
+    let quantized = source.quantized;
     let lowered = quantized.map_or(lowered, |quantized| &quantized.lowered);
     let spec = &lowered.input;
     if spec.channels != 3 || spec.mean.len() != 3 || spec.std.len() != 3 {
@@ -43,14 +41,15 @@ fn module(lowered: &Lowered, quantized: Option<&Quantized>, labels: &[String]) -
     }
     let (kind, runtime) = match quantized {
         Some(_) => {
-            let module = base64(&vectors::vectors());
+            let module = STANDARD.encode(vectors::vectors());
             ("8-bit whole numbers", format!("const FAST = \"{module}\";\n{FAST}\n{INT8}"))
         }
         None => ("32-bit floating point", FLOAT.to_owned()),
     };
     let network = script_json(&network(lowered, quantized));
-    let numbers = base64(&numbers(lowered, quantized));
-    let (labels, size) = (script_json(&json!(labels)), script_json(&json!([spec.height, spec.width])));
+    let numbers = STANDARD.encode(numbers(lowered, quantized));
+    let (labels, size) = (script_json(&json!(source.labels)), script_json(&json!([spec.height, spec.width])));
+    let unknown_below = source.unknown_below.unwrap_or(0.0);
     Ok(format!(
         "// An image classifier made by Kindling, in {kind}. It needs no network and no other file:\n\
          //   import {{ labels, predict }} from \"./model.js\";\n\
@@ -58,6 +57,8 @@ fn module(lowered: &Lowered, quantized: Option<&Quantized>, labels: &[String]) -
          //   const probabilities = predict(data, width, height);\n\n\
          /** The classes, in the order of the probabilities. */\n\
          export const labels = {labels};\n\
+         /** An answer whose greatest probability is below this is likely for a picture of none of the classes. */\n\
+         export const unknownBelow = {unknown_below};\n\
          /** Height and width that the network works at; pictures of any size are brought to it. */\n\
          export const inputSize = {size};\n\n\
          const NETWORK = {network};\n\
@@ -130,19 +131,6 @@ fn script_json(value: &Value) -> String {
         .replace('>', "\\u003e")
         .replace('\u{2028}', "\\u2028")
         .replace('\u{2029}', "\\u2029")
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut made = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
-        for place in 0..4 {
-            let letter = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
-            made.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    made
 }
 
 /// The layers up to the one that makes the logits.

@@ -214,6 +214,10 @@ pub(crate) fn card(graph: &Graph) -> Card {
         validation: metrics.clone(),
         test: metrics,
         temperature: Some(1.1),
+        unknown: Some(CardUnknown {
+            below: 0.42,
+            refused: vec![Refused { of: "test images".into(), images: 10, share: 0.1 }],
+        }),
         int8: None,
         cost: ModelCost {
             parameters: cost.parameters,

@@ -81,8 +81,11 @@ pub enum QuantizedKind {
         weight: Vec<i8>,
         /// Of the weights, `[O]`.
         scales: Vec<f32>,
-        /// In units of the input's scale times the weights', `[O]`.
+        /// In units of the input's scale times the weights', `[O]`: each a number of 16 bits times `2^bias_shift`, so that
+        /// files may keep two bytes for each ([`QuantizedKind::bias_codes`]).
         bias: Vec<i32>,
+        /// The least that all biases of the layer fit with; 0 to 15.
+        bias_shift: u8,
         /// From sums to the codes of `raw`, or to logits in the last layer, `[O]`.
         multipliers: Vec<Multiplier>,
     },
@@ -211,10 +214,11 @@ fn with_ranges(lowered: &Lowered, observed: &Observed, calibration: Calibration)
                     return Err(GraphError::Graph(what));
                 }
                 let (weight, scales, bias) = round_weights(conv, from.scale, &observed.means(source, layer.from[0]));
+                let (bias, bias_shift) = round_biases(&bias);
                 let unit = if last { 1.0 / f64::from(1 << LOGIT_BITS) } else { f64::from(raw.scale) };
                 let multiplier = |scale: &f32| Multiplier::new(f64::from(from.scale) * f64::from(*scale) / unit);
                 let multipliers = scales.iter().map(multiplier).collect();
-                QuantizedKind::Conv { weight, scales, bias, multipliers }
+                QuantizedKind::Conv { weight, scales, bias, bias_shift, multipliers }
             }
             LayerKind::Add => {
                 let second = layer.inputs.get(1).map_or(from, codes);
@@ -245,15 +249,16 @@ fn input_codes(lowered: &Lowered) -> Affine {
 }
 
 /// Weights, their scales and biases; `means` are those of the input's channels.
-fn round_weights(conv: &crate::lower::Convolution, from: f32, means: &[f64]) -> (Vec<i8>, Vec<f32>, Vec<i32>) {
+fn round_weights(conv: &crate::lower::Convolution, from: f32, means: &[f64]) -> (Vec<i8>, Vec<f32>, Vec<f64>) {
     let (outs, taps) = (conv.bias.len(), conv.taps());
     let per_group = means.len() / conv.group.max(1);
     let window = taps / per_group.max(1);
     let (mut weight, mut scales, mut biases) = (Vec::with_capacity(conv.weight.len()), Vec::new(), Vec::new());
     for (o, (row, bias)) in conv.weight.chunks_exact(taps.max(1)).zip(&conv.bias).enumerate() {
         let greatest = row.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-        // A channel of next to no weight must still hold its bias in 32 bits, half of them left for the sum.
-        let least = f64::from(bias.abs()) / f64::from(from) / f64::from(1 << 29);
+        // A channel of next to no weight has a bias of many units: with a coarser scale it has fewer, so that it does not
+        // make all the layer's biases coarse. Half of what fits is left for what is taken from the bias below.
+        let least = f64::from(bias.abs()) / f64::from(from) / f64::from(1 << (14 + FINE_BIAS_SHIFT));
         let scale = (f64::from(greatest) / 127.0).max(least).max(1e-12) as f32;
         let codes: Vec<i8> =
             row.iter().map(|w| (f64::from(*w) / f64::from(scale)).round().clamp(-127.0, 127.0) as i8).collect();
@@ -267,12 +272,37 @@ fn round_weights(conv: &crate::lower::Convolution, from: f32, means: &[f64]) -> 
             })
             .sum();
         let unit = f64::from(from) * f64::from(scale);
-        let bias = ((f64::from(*bias) - error) / unit).round().clamp(-f64::from(1 << 30), f64::from(1 << 30));
         weight.extend(codes);
         scales.push(scale);
-        biases.push(bias as i32);
+        biases.push((f64::from(*bias) - error) / unit);
     }
     (weight, scales, biases)
+}
+
+/// The greatest exponent of a layer's biases: they and their sums stay within 32 bits.
+const MAX_BIAS_SHIFT: u8 = 15;
+/// Scales are chosen such that no bias needs a greater one: eight units are little beside the hundreds that make one code.
+const FINE_BIAS_SHIFT: u8 = 4;
+
+/// Biases of 16 bits times the least power of two that all fit with.
+fn round_biases(biases: &[f64]) -> (Vec<i32>, u8) {
+    let code = |bias: f64, shift: u8| (bias / f64::from(1 << shift)).round();
+    let fits = |shift: &u8| biases.iter().all(|bias| code(*bias, *shift).abs() <= f64::from(i16::MAX));
+    let shift = (0..MAX_BIAS_SHIFT).find(fits).unwrap_or(MAX_BIAS_SHIFT);
+    let most = f64::from(i16::MAX);
+    (biases.iter().map(|bias| (code(*bias, shift).clamp(-most, most) as i32) << shift).collect(), shift)
+}
+
+impl QuantizedKind {
+    /// A convolution's biases as numbers of 16 bits, and the power of two that each is to be multiplied by.
+    pub fn bias_codes(&self) -> Option<(Vec<i16>, u8)> {
+        match self {
+            Self::Conv { bias, bias_shift, .. } => {
+                Some((bias.iter().map(|bias| (bias >> bias_shift) as i16).collect(), *bias_shift))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Quantized {
@@ -286,10 +316,11 @@ impl Quantized {
         spec.mean.iter().zip(&spec.std).map(table).collect()
     }
 
-    /// Bytes of weights and biases.
+    /// Bytes of weights, one each, and biases, two each and one for each layer's shift. Multipliers, tables and geometry are
+    /// not counted, as no scales of floats are.
     pub fn weights_bytes(&self) -> u64 {
         let bytes = |layer: &QuantizedLayer| match &layer.kind {
-            QuantizedKind::Conv { weight, bias, .. } => weight.len() as u64 + 4 * bias.len() as u64,
+            QuantizedKind::Conv { weight, bias, .. } => weight.len() as u64 + 2 * bias.len() as u64 + 1,
             _ => 0,
         };
         self.layers.iter().map(bytes).sum()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod heat;
 mod hostile;
 mod joined;
 mod networks;

@@ -1,8 +1,8 @@
 //! The 8-bit network against the one it is rounded from.
 
 use kindling_graph::{
-    Graph, GraphBuilder, GraphError, InputSpec, LOGIT_BITS, LayerKind, Op, Source, Statistics, Tensor, execute,
-    fold_graph, lower, memory_plan, quantize, random_weights_with,
+    Graph, GraphBuilder, GraphError, InputSpec, LOGIT_BITS, LayerKind, Op, QuantizedKind, Source, Statistics, Tensor,
+    execute, fold_graph, lower, memory_plan, quantize, random_weights_with,
 };
 
 fn logits(stored: &[i32]) -> Vec<f32> {
@@ -109,7 +109,44 @@ fn a_sum_of_few_codes_is_the_one_worked_by_hand() {
     assert!((found[1] - (0.127 * 3.0 + 0.064 * 2.0 - 0.127 - 1.0)).abs() < 1e-3, "{found:?}");
     let sum: f32 = quantized.answer(&[3, 2, 1]).unwrap().iter().sum();
     assert!((sum - 1.0).abs() < 1e-6);
-    assert_eq!(quantized.weights_bytes(), 6 + 8);
+    assert_eq!(quantized.weights_bytes(), 6 + 2 * 2 + 1);
+}
+
+/// One channel of next to no weight with a bias like the others': its scale is made coarser, theirs stay fine.
+#[test]
+fn biases_have_sixteen_bits_and_one_shift_a_layer() {
+    let mut net = GraphBuilder::new(InputSpec { mean: vec![0.0; 3], std: vec![1.0; 3], ..InputSpec::rgb(8) });
+    let conv = Op::Conv { out_channels: 3, kernel: [1, 1], strides: [1, 1], pads: [0; 4], group: 1, bias: true };
+    let x = net.push("c", conv, &[net.input()]);
+    let x = net.global_average_pool("gap", x);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("fc", x, 3);
+    let graph = net.finish(x).unwrap();
+    let mut weights = random_weights_with(&graph, 1, Statistics::Random).unwrap();
+    let bias = [3.0f32, -2.0, 0.004];
+    weights.insert(
+        "c.weight".into(),
+        Tensor::new(vec![3, 3, 1, 1], vec![0.5, -0.3, 0.1, 1e-9, -1e-9, 0.0, 0.2, 0.7, 0.3]).unwrap(),
+    );
+    weights.insert("c.bias".into(), Tensor::new(vec![3], bias.to_vec()).unwrap());
+    let quantized = quantize(&graph, &weights, &crate::some_input(&graph, 4)).unwrap();
+    for layer in &quantized.layers {
+        let QuantizedKind::Conv { bias: whole, bias_shift, .. } = &layer.kind else { continue };
+        let (codes, shift) = layer.kind.bias_codes().unwrap();
+        assert_eq!(shift, *bias_shift);
+        let back: Vec<i32> = codes.iter().map(|code| i32::from(*code) << shift).collect();
+        assert_eq!(back, *whole);
+        // The least shift: with one less the greatest would not fit.
+        let most = whole.iter().map(|bias| bias.abs()).max().unwrap();
+        assert!(shift == 0 || most > i32::from(i16::MAX) << (shift - 1), "{codes:?} {shift}");
+    }
+    let QuantizedKind::Conv { bias: whole, scales, bias_shift, .. } = &quantized.layers[0].kind else { panic!() };
+    assert!(*bias_shift <= 4, "{bias_shift}");
+    for ((whole, scale), bias) in whole.iter().zip(scales).zip(bias) {
+        let found = *whole as f32 * scale * quantized.input.scale;
+        assert!((found - bias).abs() < 2e-3, "{found} for {bias}");
+    }
+    assert!(quantized.layers[1].kind.bias_codes().is_none());
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Family for Pretrained {
     fn params(&self) -> Vec<Param> {
         vec![
             Param::choice("resolution", &[32, 48, 64, 96]),
-            Param::int("cut", 1, 4),
+            Param::int("cut", 1, 8),
             Param::int("tail", 0, 2),
             Param::log_int("tail_width", 24, 128),
             Param::float("dropout", 0.0, 0.3),
@@ -52,7 +52,7 @@ impl Family for Pretrained {
             ];
             own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
         };
-        vec![genome(64, 3, 1, 96), genome(96, 3, 1, 96), genome(96, 3, 2, 80)]
+        vec![genome(64, 3, 1, 96), genome(96, 6, 1, 112), genome(96, 3, 1, 96), genome(96, 3, 2, 80)]
     }
 
     fn build(&self, genome: &Genome, classes: usize) -> Result<Graph, ModelError> {

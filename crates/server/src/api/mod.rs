@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod fleets;
 pub(crate) mod health;
 pub(crate) mod models;
+pub(crate) mod predict;
 pub(crate) mod tasks;
 pub(crate) mod upload;
 

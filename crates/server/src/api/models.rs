@@ -1,14 +1,13 @@
 //! Models: the card, the files, answers and mistakes.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::IntoResponse;
-use kindling_spec::ErrorCode;
 
 use super::Answered;
-use crate::request::{self, Page, Query, model_id};
-use crate::views::{Answer, FileView, List, MistakeView};
+use crate::request::{Page, Query, model_id};
+use crate::views::{FileView, List, MistakeView};
 use crate::{Problem, app::App, files};
 
 pub(crate) async fn card(State(app): State<App>, Path(id): Path<String>) -> Answered {
@@ -48,31 +47,6 @@ pub(crate) async fn file(
         name: &record.name,
     };
     files::hand_out(&headers, offer).await
-}
-
-pub(crate) async fn predict(State(app): State<App>, Path(id): Path<String>, request: Request) -> Answered {
-    let id = model_id(&id)?;
-    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    if media_type.starts_with("multipart/") || media_type.starts_with("application/json") {
-        let shown: String = media_type.chars().take(60).collect();
-        let detail = format!(
-            "the body must be the image's own bytes, not {shown}: curl --data-binary @picture.jpg -H 'content-type: \
-             image/jpeg'"
-        );
-        return Err(Problem::request(detail).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    }
-    let limit = app.config().max_image_bytes;
-    let too_large = || {
-        let detail = format!("the image has more than {limit} bytes, the most accepted here");
-        Problem::new(ErrorCode::ImageTooLarge, detail)
-    };
-    let image = request::read(request, limit, too_large).await?;
-    if image.is_empty() {
-        return Err(Problem::request("the body is empty; send the image's own bytes"));
-    }
-    let _permit = app.decoders().acquire().await.map_err(Problem::internal)?;
-    let prediction = app.service().predict(&id, &image).await?;
-    Ok(Json(Answer::new(&id, prediction)).into_response())
 }
 
 pub(crate) async fn mistakes(State(app): State<App>, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {

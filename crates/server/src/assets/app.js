@@ -297,24 +297,43 @@ if (file) {
   const [answer, preview] = [$("#answer"), $("#preview")];
   const model = () => ($("#model") || $("#best"))?.dataset.model;
   let asked = 0;
-  const ask = async (picture) => {
-    const mine = ++asked;
+  const show = (picture) => {
     if (preview.src) URL.revokeObjectURL(preview.src);
     preview.src = URL.createObjectURL(picture);
+  };
+  const post = async (address, picture) => {
+    let response;
+    try {
+      response = await fetch(address, {
+        method: "POST", headers: { "content-type": picture.type || "application/octet-stream" }, body: picture,
+      });
+    } catch { throw unreachable; }
+    if (!response.ok) throw await response.json();
+    return response;
+  };
+  // The picture with what speaks for the answer painted over, of the model that gave it.
+  const whereButton = (address, picture, mine) => {
+    const button = element("button", { type: "button" }, "Show where it sees this");
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        const painted = await (await post(`${address}?explain=heatmap`, picture)).blob();
+        if (mine !== asked) return;
+        show(painted);
+        button.remove();
+      } catch (problem) { button.replaceWith(problemBox(problem)); }
+    });
+    return button;
+  };
+  const ask = async (picture) => {
+    const mine = ++asked, address = `/v1/models/${model()}/predict`;
+    show(picture);
     preview.onload = () => { preview.hidden = false; };
     preview.onerror = () => { preview.hidden = true; };
     answer.replaceChildren(element("p", {}, "Looking …"));
     try {
-      let response;
-      try {
-        response = await fetch(`/v1/models/${model()}/predict`, {
-          method: "POST", headers: { "content-type": picture.type || "application/octet-stream" }, body: picture,
-        });
-      } catch { throw unreachable; }
-      const value = await response.json();
-      if (mine !== asked) return;
-      if (!response.ok) throw value;
-      answer.replaceChildren(...answerOf(value));
+      const value = await (await post(address, picture)).json();
+      if (mine === asked) answer.replaceChildren(...answerOf(value), whereButton(address, picture, mine));
     } catch (problem) {
       if (mine === asked) answer.replaceChildren(problemBox(problem));
     }
@@ -323,7 +342,8 @@ if (file) {
 }
 
 function answerOf(value) {
-  const parts = [element("p", { class: "verdict" }, element("strong", {}, value.label))];
+  const unsure = value.unknown ? ": perhaps none of these" : "";
+  const parts = [element("p", { class: "verdict" }, element("strong", {}, value.label), unsure)];
   const list = element("ul", { class: "bars" });
   const sorted = [...value.probabilities].sort((a, b) => b.probability - a.probability);
   for (const { label, probability } of sorted) {

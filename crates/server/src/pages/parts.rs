@@ -100,6 +100,16 @@ pub(crate) fn figures(card: &Card) -> Markup {
         @if let Some(error) = test.calibration_error {
             p.small { "When it says how sure it is, it is off by " (format!("{:.1}", error * 100.0)) " points on average." }
         }
+        @if let Some(unknown) = &card.unknown {
+            p.small {
+                "Less than " (plain::percent(unknown.below)) " sure may mean none of these; that turns away "
+                @for (at, kind) in unknown.refused.iter().enumerate() {
+                    @if at > 0 { ", " }
+                    (plain::percent(kind.share)) " of " (kind.of)
+                }
+                "."
+            }
+        }
         @if let Some(int8) = &card.int8 {
             p.small {
                 "In the files of 8 bits: right on " (in_hundred(int8.accuracy)) " of 100, " (plain::bytes(int8.weights_bytes)) ", "

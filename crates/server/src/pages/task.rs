@@ -62,7 +62,9 @@ fn wish(task: &TaskRecord) -> Markup {
                 Classes::Mapping(map) => { (map.keys().cloned().collect::<Vec<_>>().join(", ")) }
             }
         }
-        @if let Some(bytes) = limits.max_weights_bytes { " · at most " (plain::bytes(bytes)) }
+        @if let Some(bytes) = limits.max_weights_bytes {
+            " · at most " (plain::bytes(bytes)) @if limits.is_int8() { " in 8 bits" }
+        }
         @if let Some(bytes) = limits.max_ram_bytes { " · at most " (plain::bytes(bytes)) " of memory" }
         @if let Some(macs) = limits.max_macs { " · at most " (plain::large(macs)) " MACs" }
         @if let Some(ms) = limits.max_latency_ms { " · at most " (plain::milliseconds(ms)) " a picture" }
@@ -96,7 +98,7 @@ impl Parts {
             None => Vec::new(),
             Some(model) => service.mistakes(&model.id).await?,
         };
-        let limit = task.spec.constraints.max_weights_bytes;
+        let limit = task.spec.constraints.max_float_weights_bytes();
         Ok(Self {
             progress: progress_part(task, &progress),
             best: html! {

@@ -2,6 +2,8 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use base64::Engine as _;
+use serde_json::{Value, json};
 use std::io::Read;
 
 use crate::fixture::{Server, png};
@@ -85,13 +87,51 @@ async fn a_model_answers_and_says_what_it_cannot_read() {
     server.send(Method::POST, &path, &[("content-type", "text/plain")], png(5, 40)).await.is(200);
     server.send(Method::POST, &path, &[], Body::empty()).await.is_problem(400, "invalid_request");
     server.send(Method::POST, &path, &[], "<!doctype html>").await.is_problem(415, "invalid_image");
-    let png = png(5, 40);
-    server.send(Method::POST, &path, &[], png[..png.len() / 2].to_vec()).await.is_problem(415, "invalid_image");
+    let half = png(5, 40);
+    server.send(Method::POST, &path, &[], half[..half.len() / 2].to_vec()).await.is_problem(415, "invalid_image");
     let form = [("content-type", "multipart/form-data; boundary=x")];
-    let problem = server.send(Method::POST, &path, &form, png).await.is_problem(415, "invalid_request");
+    let problem = server.send(Method::POST, &path, &form, half).await.is_problem(400, "invalid_request");
     assert!(problem["detail"].as_str().unwrap().contains("--data-binary"));
     let large = vec![0u8; (32 << 20) + 1];
     server.send(Method::POST, &path, &[], large).await.is_problem(413, "image_too_large");
+
+    // Several at once: as a form, or in base64.
+    let part = |name: &str, bytes: &[u8]| {
+        let head = format!("--x\r\ncontent-disposition: form-data; name=\"image\"; filename=\"{name}\"\r\n\r\n");
+        [head.as_bytes(), bytes, b"\r\n"].concat()
+    };
+    let whole = [part("a.png", &png(5, 40)), part("b.txt", b"no image"), part("c.png", &png(6, 30)), b"--x--".to_vec()];
+    let many = server.send(Method::POST, &path, &form, whole.concat()).await.is(200).json();
+    let answers = many["answers"].as_array().unwrap();
+    assert_eq!(answers[0]["answer"]["probabilities"], answer["probabilities"]);
+    assert_eq!((&answers[0]["name"], answers.len()), (&"a.png".into(), 3));
+    assert_eq!((&answers[1]["problem"]["code"], &answers[1]["answer"]), (&"invalid_image".into(), &Value::Null));
+    assert_eq!(answers[2]["answer"]["width"], 30);
+    let list = |images: &[&str]| json!({"images": images}).to_string();
+    let json = [("content-type", "application/json")];
+    let encoded = base64::engine::general_purpose::STANDARD.encode(png(5, 40));
+    let many = server.send(Method::POST, &path, &json, list(&[&encoded, "?"])).await.is(200).json();
+    assert_eq!(many["answers"][0]["answer"]["probabilities"], answer["probabilities"]);
+    assert!(many["answers"][1]["problem"]["detail"].as_str().unwrap().contains("base64"), "{many}");
+    server.send(Method::POST, &path, &json, list(&[])).await.is_problem(400, "invalid_request");
+    server.send(Method::POST, &path, &json, list(&["", ""].repeat(40))).await.is_problem(413, "invalid_request");
+    let open = [part("a.png", &png(5, 40))].concat();
+    server.send(Method::POST, &path, &form, open).await.is_problem(400, "invalid_request");
+
+    // Where it sees it.
+    let explain = |more: &str| format!("{path}?explain=heatmap{more}");
+    for class in ["", "&class=smoke"] {
+        let painted = server.send(Method::POST, &explain(class), &[], png(5, 40)).await.is(200);
+        assert_eq!(painted.header("content-type"), "image/png");
+        let picture = image::load_from_memory(&painted.body).unwrap();
+        assert_eq!((picture.width(), picture.height()), (40, 40));
+    }
+    for wrong in ["&class=cat", "&clas=smoke"] {
+        server.send(Method::POST, &explain(wrong), &[], png(5, 40)).await.is_problem(400, "invalid_request");
+    }
+    let other = format!("{path}?explain=shap");
+    server.send(Method::POST, &other, &[], png(5, 40)).await.is_problem(400, "invalid_request");
+    server.send(Method::POST, &explain(""), &json, list(&[&encoded])).await.is_problem(400, "invalid_request");
 
     let mistakes = server.get(&format!("{base}/mistakes")).await.is(200).json();
     assert_eq!(mistakes["items"][0]["truth"], "fire");

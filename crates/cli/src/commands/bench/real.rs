@@ -19,6 +19,9 @@ pub(crate) struct Real {
     /// The most bytes the network's weights may have.
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     max_weights_bytes: u64,
+    /// Count the bytes of the 8-bit network.
+    #[arg(long)]
+    int8: bool,
     /// A backbone whose first blocks may be fine-tuned.
     #[arg(long, value_name = "NAME")]
     backbone: Option<String>,
@@ -107,7 +110,10 @@ impl Real {
             "version": 1,
             "name": name,
             "kind": "image-classification",
-            "constraints": {"max_weights_bytes": self.max_weights_bytes},
+            "constraints": {
+                "data_type": if self.int8 { "int8" } else { "float32" },
+                "max_weights_bytes": self.max_weights_bytes,
+            },
             "budget": {"seconds": self.seconds},
             "backbone": self.backbone,
             "distillation": self.distillation,

@@ -101,8 +101,7 @@ impl Train {
     }
 
     fn measure(&self, network: &Reference, device: &str) -> Result<Row, Failure> {
-        let device = kindling_train::open_device(device)
-            .map_err(|e| Failure::new(Exit::Usage, e.to_string()).mend("`kindling devices` lists them"))?;
+        let device = crate::running::open_device(device)?;
         let graph = network.graph().map_err(failed)?;
         let (batch, steps) = (self.batch.into(), self.steps.into());
         let images_per_s = match self.joined {

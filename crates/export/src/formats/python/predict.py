@@ -25,7 +25,10 @@ class Model:
 
     def __init__(self, path):
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        self.labels = json.loads(self.session.get_modelmeta().custom_metadata_map["labels"])
+        facts = self.session.get_modelmeta().custom_metadata_map
+        self.labels = json.loads(facts["labels"])
+        # A lesser probability is likely for a picture of none of the labels.
+        self.unknown_below = float(facts.get("unknown_below", 0))
 
     def predict(self, picture):
         """The probabilities, in the order of `labels`, of a path, an open file or a PIL image."""
@@ -62,7 +65,8 @@ def main():
             continue
         order = numpy.argsort(-answer)
         if truth is None:
-            print(f"{picture}: " + ", ".join(f"{model.labels[at]} {answer[at]:.1%}" for at in order))
+            unsure = " (perhaps none of these)" if answer[order[0]] < model.unknown_below else ""
+            print(f"{picture}: " + ", ".join(f"{model.labels[at]} {answer[at]:.1%}" for at in order) + unsure)
         asked, right = asked + 1, right + (model.labels[order[0]] == truth)
     if arguments.folder and asked:
         print(f"accuracy {right / asked:.4f} on {asked} pictures")

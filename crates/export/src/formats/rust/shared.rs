@@ -29,6 +29,8 @@ pub const ARENA_BYTES: usize = {{ARENA_BYTES}};
 /// Names of the classes.
 pub static LABELS: [&str; CLASSES] = [
 {{LABELS}}];
+/// An answer whose greatest probability is below this is likely for a picture of none of the classes.
+pub const UNKNOWN_BELOW: f32 = {{UNKNOWN_BELOW}};
 
 const CHANNELS: usize = {{CHANNELS}};
 

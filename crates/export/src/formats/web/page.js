@@ -53,7 +53,8 @@ window.kindling = { predict, predictRgb, labels, inputSize };
     const strong = document.createElement("strong");
     strong.append(best);
     $("verdict").classList.remove("none");
-    $("verdict").replaceChildren(strong, `, ${percent(probabilities[order[0]])} sure`);
+    const unsure = probabilities[order[0]] < unknownBelow ? ": perhaps none of these" : "";
+    $("verdict").replaceChildren(strong, `, ${percent(probabilities[order[0]])} sure${unsure}`);
     const time = milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds);
     $("time").textContent = `Answered in ${time} ms on this computer.`;
   }

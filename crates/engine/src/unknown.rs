@@ -1,0 +1,112 @@
+//! Which answers are too unsure to be answers: pictures of none of the classes are among them.
+
+use kindling_data::load_exact;
+use kindling_export::{CardUnknown, Refused};
+use kindling_models::tasks::image_classification::top;
+use kindling_models::tasks::unknown::threshold;
+
+use crate::EngineError;
+use crate::release::Release;
+
+/// Validation pictures whose answers are given up, so that unknown ones are turned away with them.
+const REFUSED: f64 = 0.05;
+/// With fewer validation pictures the threshold would follow chance.
+const LEAST_EXAMPLES: usize = 20;
+/// Pictures of each kind that the threshold is tried on, at most.
+const PROBES: usize = 200;
+/// Tiles in a row of a picture that is cut up.
+const TILES: usize = 4;
+
+impl Release<'_> {
+    /// The probability below which an answer is likely for a picture of none of the classes, and what it turns away: known
+    /// pictures, pictures of classes that the task leaves out, and pictures cut into tiles in another order, which have the
+    /// colours and textures of known ones and show nothing. `test` and the validation's answers are `[N, classes]`.
+    ///
+    /// The greatest probability is the score (Hendrycks and Gimpel 2017) because every file gives it already; on held-out classes
+    /// the others were not enough better to be worth a second output (BENCHMARKS.md).
+    pub(crate) fn unknown(&self, test: &[f32]) -> Result<Option<CardUnknown>, EngineError> {
+        let classes = self.plan.view().classes.len().max(1);
+        let scores = |answers: &[f32]| -> Vec<f64> {
+            answers.chunks_exact(classes).map(|row| row.get(top(row)).copied().map_or(0.0, f64::from)).collect()
+        };
+        let validation = scores(self.validation_probabilities);
+        let Some(below) = threshold(&validation, REFUSED).filter(|_| validation.len() >= LEAST_EXAMPLES) else {
+            return Ok(None);
+        };
+        let mut refused = Vec::new();
+        let mut add = |of: &str, answers: &[f32]| {
+            let scores = scores(answers);
+            let images = scores.len() as u64;
+            let share = scores.iter().filter(|score| **score < below).count() as f64 / images.max(1) as f64;
+            refused.extend((images > 0).then(|| Refused { of: of.to_owned(), images, share }));
+        };
+        add("validation images (by which the limit was set)", self.validation_probabilities);
+        add("test images", test);
+        add("images of classes that the task leaves out", &self.answer(&self.others(), false)?);
+        let step = self.plan.view().test.len().div_ceil(PROBES).max(1);
+        let some: Vec<_> = self.plan.view().test.iter().copied().step_by(step).collect();
+        add("test images cut into 16 tiles and put together wrongly", &self.answer(&some, true)?);
+        Ok(Some(CardUnknown { below, refused }))
+    }
+
+    /// Examples that the task leaves out.
+    fn others(&self) -> Vec<(usize, usize)> {
+        let view = self.plan.view();
+        let count = self.dataset.manifest().examples.len();
+        let mut left_out = vec![true; count];
+        for (example, _) in view.train.iter().chain(&view.validation).chain(&view.test) {
+            left_out[*example] = false;
+        }
+        let others: Vec<usize> = (0..count).filter(|example| left_out[*example]).collect();
+        let step = others.len().div_ceil(PROBES).max(1);
+        others.into_iter().step_by(step).map(|example| (example, 0)).collect()
+    }
+
+    fn answer(&self, picks: &[(usize, usize)], cut: bool) -> Result<Vec<f32>, EngineError> {
+        if picks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let input = &self.graph.input;
+        let mut images = load_exact(self.dataset, picks, input.height, &input.mean, &input.std)?;
+        if cut {
+            images.chunks_exact_mut((input.height * input.width).max(1)).for_each(|plane| cut_up(plane, input.width));
+        }
+        Ok(kindling_train::predict(self.device, self.graph, self.weights, &images, picks.len())?)
+    }
+}
+
+/// Moves every tile of a channel to another place; what is left over at the right and below stays.
+fn cut_up(plane: &mut [f32], width: usize) {
+    let (wide, high) = (width / TILES, plane.len() / width.max(1) / TILES);
+    let before = plane.to_vec();
+    for tile in 0..TILES * TILES {
+        // 7 and 16 have no common divisor, so each place is taken once; 6 n = 13 has no solution modulo 16, so none stays.
+        let from = (tile * 7 + 3) % (TILES * TILES);
+        let corner = |tile: usize| tile / TILES * high * width + tile % TILES * wide;
+        for row in 0..high {
+            let (to, from) = (corner(tile) + row * width, corner(from) + row * width);
+            plane[to..to + wide].copy_from_slice(&before[from..from + wide]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tile_goes_elsewhere_and_none_is_lost() {
+        for width in [8, 10] {
+            let before: Vec<f32> = (0..width * width).map(|i| i as f32).collect();
+            let mut after = before.clone();
+            cut_up(&mut after, width);
+            let side = width / TILES * TILES;
+            for (i, (a, b)) in before.iter().zip(&after).enumerate() {
+                let inside = i / width < side && i % width < side;
+                assert_eq!(a != b, inside, "{width}: {i}");
+            }
+            after.sort_by(f32::total_cmp);
+            assert_eq!(before, after);
+        }
+    }
+}
