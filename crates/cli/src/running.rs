@@ -82,10 +82,7 @@ pub(crate) fn open_device(name: &str) -> Result<kindling_train::OpenDevice, Fail
 /// How many workers and threads each: as asked, or as suits the device. A device that is not there is said at once:
 /// workers would only end one after another.
 pub(crate) fn workers(asked: Option<usize>, device: &str) -> Result<(usize, usize), Failure> {
-    // What `auto` is follows from what is there.
-    if device != "auto" {
-        open_device(device)?;
-    }
+    open_device(device)?;
     let (workers, threads) = kindling_engine::default_workers(device);
     Ok(match asked {
         None => (workers, threads),

@@ -24,14 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub fn default_workers(device: &str) -> (usize, usize) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     match device {
-        "flex" | "ndarray" => (cores, 1),
-        "auto"
-            if !kindling_train::devices()
-                .iter()
-                .any(|d| matches!(d.kind, kindling_train::DeviceKind::Gpu | kindling_train::DeviceKind::Cuda)) =>
-        {
-            (cores, 1)
-        }
+        "auto" | "flex" | "ndarray" => (cores, 1),
         _ => (1, cores),
     }
 }

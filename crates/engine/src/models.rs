@@ -103,6 +103,8 @@ pub struct Prediction {
     pub probabilities: Vec<(String, f32)>,
     /// Whether the likeliest class is so unlikely that the image is probably of none; absent if the model cannot tell.
     pub unknown: Option<bool>,
+    /// The class that the task is after, and whether it is there by the threshold on the card.
+    pub decision: Option<(String, bool)>,
     /// The image's width in pixels.
     pub width: u32,
     /// The image's height in pixels.
@@ -221,7 +223,19 @@ impl Service {
             let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
             let label = best.map(|(name, _)| name.clone()).unwrap_or_default();
             let unknown = best.zip(model.unknown_below()).map(|((_, probability), below)| *probability < below);
-            Ok(Prediction { label, probabilities, unknown, width: image.width(), height: image.height(), milliseconds })
+            let decision = model.decision().and_then(|(name, at_least)| {
+                let (_, probability) = probabilities.iter().find(|(label, _)| *label == name)?;
+                Some((name, *probability >= at_least))
+            });
+            Ok(Prediction {
+                label,
+                probabilities,
+                unknown,
+                decision,
+                width: image.width(),
+                height: image.height(),
+                milliseconds,
+            })
         })
         .await
     }

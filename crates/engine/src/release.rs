@@ -86,6 +86,7 @@ impl Release<'_> {
             validation: card_metrics(self.validation, self.validation_reliability, objective),
             test: card_metrics(&test, &reliability(&probabilities, view.classes.len(), &labels), objective),
             temperature: Some(self.temperature),
+            decision: self.decision(&probabilities),
             unknown: self.unknown(&probabilities)?,
             int8: None,
             cost: ModelCost {

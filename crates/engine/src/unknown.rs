@@ -1,7 +1,7 @@
-//! Which answers are too unsure to be answers: pictures of none of the classes are among them.
+//! What to make of probabilities: when a class is there, and which answers are too unsure to be answers.
 
 use kindling_data::load_exact;
-use kindling_export::{CardUnknown, Refused};
+use kindling_export::{CardDecision, CardUnknown, Refused};
 use kindling_models::tasks::image_classification::top;
 use kindling_models::tasks::unknown::threshold;
 
@@ -47,6 +47,24 @@ impl Release<'_> {
         let some: Vec<_> = self.plan.view().test.iter().copied().step_by(step).collect();
         add("test images cut into 16 tiles and put together wrongly", &self.answer(&some, true)?);
         Ok(Some(CardUnknown { below, refused }))
+    }
+
+    /// From which probability on to say that the objective's class is there: chosen by the validation split, measured on the
+    /// test split.
+    pub(crate) fn decision(&self, test: &[f32]) -> Option<CardDecision> {
+        let view = self.plan.view();
+        let label = self.plan.spec().objective.class.clone()?;
+        let class = view.classes.iter().position(|name| *name == label)?;
+        let at_least = self.validation.threshold?;
+        let (mut told, mut there, mut both) = (0u64, 0u64, 0u64);
+        for (row, (_, truth)) in test.chunks_exact(view.classes.len().max(1)).zip(&view.test) {
+            let (says, is) = (f64::from(row[class]) >= at_least, *truth == class);
+            told += u64::from(says);
+            there += u64::from(is);
+            both += u64::from(says && is);
+        }
+        let share = |of: u64| (of > 0).then(|| both as f64 / of as f64);
+        Some(CardDecision { label, at_least, precision: share(told), recall: share(there) })
     }
 
     /// Examples that the task leaves out.

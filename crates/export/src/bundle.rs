@@ -90,6 +90,7 @@ pub fn write_bundle(input: &BundleInput<'_>, out: &Path) -> Result<Vec<FileInfo>
     let quantized = input.int8.map(|int8| int8.quantized);
     let mut source = Source::new(input.graph, input.weights, quantized, input.labels, &input.card.task.name)?;
     source.unknown_below = input.card.unknown.as_ref().map(|unknown| unknown.below);
+    source.decision = input.card.decision.as_ref().map(|decision| (decision.label.as_str(), decision.at_least));
     check(input)?;
     if fs::symlink_metadata(out).is_ok() {
         let what = format!("{} is there already; name a folder that is not", out.display());

@@ -36,6 +36,9 @@ pub struct Card {
     /// the weights of every file already.
     #[serde(default)]
     pub temperature: Option<f64>,
+    /// When to say that the objective's class is there; absent of tasks whose objective is no recall at a precision.
+    #[serde(default)]
+    pub decision: Option<CardDecision>,
     /// Which answers are likely for a picture of none of the labels; absent where there are too few validation images to tell.
     #[serde(default)]
     pub unknown: Option<CardUnknown>,
@@ -157,6 +160,20 @@ pub struct CardInt8 {
     pub peak_ram_bytes: u64,
     /// How the activations' ranges were chosen on validation images.
     pub calibration: String,
+}
+
+/// When to say that a class is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CardDecision {
+    /// The class.
+    pub label: String,
+    /// Say so where its probability is at least this: the least with which the validation split had the precision that the task
+    /// asks for.
+    pub at_least: f64,
+    /// Share right of the test images of which it is said so; absent if of none.
+    pub precision: Option<f64>,
+    /// Share of the class's test images of which it is said so; absent if there are none.
+    pub recall: Option<f64>,
 }
 
 /// Which answers are likely for a picture of none of the labels.

@@ -1,6 +1,6 @@
 //! The card for people.
 
-use crate::{Card, CardMetrics, Refused};
+use crate::{Card, CardDecision, CardMetrics, Refused};
 use std::fmt::Write;
 
 impl Card {
@@ -33,6 +33,17 @@ impl Card {
                 int8.agreement * 100.0,
                 int8.compared,
                 int8.calibration
+            )?;
+        }
+        if let Some(CardDecision { label, at_least, precision, recall }) = &self.decision {
+            let share = |share: &Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1}%", share * 100.0));
+            writeln!(out, "### When to say {}\n", plain(label))?;
+            writeln!(
+                out,
+                "Where its probability is at least {at_least:.3}. That had the precision asked for on the validation images; on the \
+                 test images it has a precision of {} and a recall of {}.\n",
+                share(precision),
+                share(recall)
             )?;
         }
         if let Some(unknown) = &self.unknown {

@@ -22,9 +22,9 @@ mod verify;
 pub use archive::{bundle_zip, zip_files};
 pub use bundle::{BundleInput, FileInfo, Int8, Judge, write_bundle};
 pub use card::{
-    AuditSummary, CARD_VERSION, Card, CardData, CardInt8, CardLatency, CardMetrics, CardUnknown, Check, ClassMetrics,
-    Energy, HowTo, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, Refused, ReliabilityBin, SplitSummary, Versions,
-    hash_of_hashes, how_to_check,
+    AuditSummary, CARD_VERSION, Card, CardData, CardDecision, CardInt8, CardLatency, CardMetrics, CardUnknown, Check,
+    ClassMetrics, Energy, HowTo, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, Refused, ReliabilityBin,
+    SplitSummary, Versions, hash_of_hashes, how_to_check,
 };
 pub use error::ExportError;
 pub use fleet::{FLEET_VERSION, FleetEntry, FleetManifest, ROUTER, folder_name};

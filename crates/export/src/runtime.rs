@@ -1,6 +1,6 @@
 //! Runs `model.onnx` with tract: for `predict`, and as the judge of what was written.
 
-use crate::formats::{INPUT, OUTPUT, UNKNOWN_BELOW};
+use crate::formats::{DECISION, INPUT, OUTPUT, UNKNOWN_BELOW};
 use crate::onnx_proto::{Dimension, GraphProto, ModelProto, ValueInfoProto, data_type};
 use crate::{ExportError, preprocess::check_image};
 use prost::Message;
@@ -95,6 +95,11 @@ impl OnnxModel {
     /// The probability below which an answer is likely for a picture of none of the labels, if the file names one.
     pub fn unknown_below(&self) -> Option<f32> {
         self.metadata(UNKNOWN_BELOW)?.parse().ok().filter(|below: &f32| below.is_finite())
+    }
+
+    /// A label, and from which probability on to say that it is there, if the file names one.
+    pub fn decision(&self) -> Option<(String, f32)> {
+        serde_json::from_str(self.metadata(DECISION)?).ok().filter(|(label, _)| self.labels.contains(label))
     }
 
     /// An entry of the file's metadata: `labels` (a JSON array), `task`, `graph_sha256`, `kindling_version`.

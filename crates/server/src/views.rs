@@ -447,12 +447,24 @@ pub(crate) struct Answer {
     /// Whether the most probable class is so improbable that the picture is likely of none; absent if the model cannot tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<bool>,
+    /// Of a task after recall at a precision: whether its class is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
     /// Width of the picture in pixels, upright.
     width: u32,
     /// Height of the picture in pixels, upright.
     height: u32,
     /// Milliseconds the network and its preprocessing took.
     milliseconds: f64,
+}
+
+/// Whether a class is there, by the threshold on the model's card.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Decision {
+    /// The class.
+    label: String,
+    /// Whether it is.
+    there: bool,
 }
 
 /// A class and its probability.
@@ -472,6 +484,7 @@ impl Answer {
             label: given.label,
             probabilities: given.probabilities.into_iter().map(pair).collect(),
             unknown: given.unknown,
+            decision: given.decision.map(|(label, there)| Decision { label, there }),
             width: given.width,
             height: given.height,
             milliseconds: given.milliseconds,

@@ -79,6 +79,7 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         validation: none.clone(),
         test: none,
         temperature: None,
+        decision: None,
         unknown: None,
         int8: None,
         cost: ModelCost {

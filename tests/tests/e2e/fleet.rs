@@ -70,6 +70,9 @@ fn a_fleet_is_grown_and_its_router_answers_as_its_models_do() {
     for entry in manifest["specialists"].as_array().unwrap() {
         let class = entry["class"].as_str().unwrap();
         let onnx = OnnxModel::load(&std::fs::read(out.join(entry["path"].as_str().unwrap())).unwrap()).unwrap();
+        let (label, at_least) = onnx.decision().unwrap();
+        assert_eq!(label, class);
+        assert!((f64::from(at_least) - entry["threshold"].as_f64().unwrap()).abs() < 1e-6, "{at_least}, {entry}");
         let column = onnx.labels().iter().position(|l| l == class).unwrap();
         for (path, line) in paths.iter().zip(&lines) {
             let image = image::open(path).unwrap().to_rgb8();

@@ -24,7 +24,9 @@ impl Devices {
         }
         let rows: Vec<_> = devices.iter().map(|d| vec![format!("{:<12}  {}", d.name, d.about)]).collect();
         output::say(&output::table(&["name          what it is"], &rows));
-        output::say("\n`auto` takes the first real graphics card, else flex. Give a name with --device.");
+        output::say(
+            "\n`auto` is flex, which trains networks this small as fast as a graphics card. Give a name with --device.",
+        );
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use kindling_export::{FLEET_VERSION, FleetEntry, FleetManifest, ROUTER, folder_name};
 use kindling_spec::{ErrorCode, FleetId};
-use kindling_store::{FleetMember, FleetRecord, ModelRecord};
+use kindling_store::{FleetRecord, ModelRecord};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ impl Service {
                 let content = FleetContent::File(path);
                 files.push(FleetFile { path: format!("{folder}/{}", file.name), sha256: file.sha256, content });
             }
-            entries.push(self.entry(class, &model, member, &folder).await?);
+            entries.push(self.entry(class, &model, &folder).await?);
         }
         if entries.is_empty() {
             let detail = format!("no specialist of fleet {id} has a model yet; ask again when the first one has");
@@ -87,19 +87,11 @@ impl Service {
         Ok(files)
     }
 
-    async fn entry(
-        &self,
-        class: String,
-        model: &ModelRecord,
-        member: &FleetMember,
-        folder: &str,
-    ) -> Result<FleetEntry, EngineError> {
+    async fn entry(&self, class: String, model: &ModelRecord, folder: &str) -> Result<FleetEntry, EngineError> {
         let (onnx, _) = self.model_file(&model.id, ONNX).await?;
-        // With recall at a precision as objective, the threshold that reached it on the validation split.
-        let trials = self.store().meta.all_trials(&member.task).await?;
-        let results = trials.iter().find(|t| t.id == model.trial).map(|t| t.results.as_slice()).unwrap_or_default();
-        let rung = results.iter().find(|r| r.rung == model.rung);
-        let threshold = rung.and_then(|r| r.metrics.get("threshold")?.as_f64()).unwrap_or(EVEN);
+        // With recall at a precision as objective, the threshold that reached it on the validation split. Not the trial's, whose
+        // probabilities were not tempered yet.
+        let threshold = model.card.pointer("/decision/at_least").and_then(serde_json::Value::as_f64).unwrap_or(EVEN);
         Ok(FleetEntry {
             class,
             model: model.id.to_string(),

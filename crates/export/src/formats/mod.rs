@@ -12,8 +12,8 @@ mod rust;
 mod safetensors;
 mod web;
 
+pub(crate) use onnx::{DECISION, UNKNOWN_BELOW, network_only};
 pub use onnx::{INPUT, OPSET, OUTPUT};
-pub(crate) use onnx::{UNKNOWN_BELOW, network_only};
 pub(crate) use onnx_int8::{FILE as INT8_FILE, INT8_TOLERANCE};
 pub(crate) use safetensors::read as read_network;
 
@@ -96,6 +96,8 @@ pub struct Source<'a> {
     pub task: &'a str,
     /// An answer with a lesser probability is likely for a picture of none of the labels.
     pub unknown_below: Option<f64>,
+    /// A class, and from which probability on to say that it is there.
+    pub decision: Option<(&'a str, f64)>,
 }
 
 impl<'a> Source<'a> {
@@ -129,6 +131,7 @@ impl<'a> Source<'a> {
             labels,
             task,
             unknown_below: None,
+            decision: None,
         })
     }
 

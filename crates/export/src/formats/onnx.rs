@@ -23,6 +23,8 @@ pub const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
 /// In the metadata: an answer whose greatest probability is below it is likely for a picture of none of the labels.
 pub(crate) const UNKNOWN_BELOW: &str = "unknown_below";
+/// In the metadata: `[label, probability]`, from which on to say that the label is there.
+pub(crate) const DECISION: &str = "decision";
 const FILE: &str = "model.onnx";
 
 /// See the module.
@@ -106,12 +108,14 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
         ("kindling_version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     let unknown = source.unknown_below.map(|below| (UNKNOWN_BELOW, below.to_string()));
+    let decision = source.decision.map(|decision| (DECISION, serde_json::json!(decision).to_string()));
     let mut model = writer.model(input, output);
     model.doc_string =
         format!("Tells apart: {}. Made by Kindling for the task \"{}\".{more}", source.labels.join(", "), source.task);
     model.metadata_props = metadata
         .into_iter()
         .chain(unknown)
+        .chain(decision)
         .map(|(key, value)| StringStringEntryProto { key: key.into(), value })
         .collect();
     Ok(model)

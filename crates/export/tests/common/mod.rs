@@ -214,6 +214,7 @@ pub(crate) fn card(graph: &Graph) -> Card {
         validation: metrics.clone(),
         test: metrics,
         temperature: Some(1.1),
+        decision: Some(CardDecision { label: "smoke".into(), at_least: 0.3, precision: Some(0.5), recall: None }),
         unknown: Some(CardUnknown {
             below: 0.42,
             refused: vec![Refused { of: "test images".into(), images: 10, share: 0.1 }],

@@ -342,8 +342,10 @@ if (file) {
 }
 
 function answerOf(value) {
+  const { decision } = value;
+  const said = decision ? ` (${decision.there ? "" : "no "}${decision.label}, by the task's precision)` : "";
   const unsure = value.unknown ? ": perhaps none of these" : "";
-  const parts = [element("p", { class: "verdict" }, element("strong", {}, value.label), unsure)];
+  const parts = [element("p", { class: "verdict" }, element("strong", {}, value.label), said + unsure)];
   const list = element("ul", { class: "bars" });
   const sorted = [...value.probabilities].sort((a, b) => b.probability - a.probability);
   for (const { label, probability } of sorted) {

@@ -29,6 +29,8 @@ class Model:
         self.labels = json.loads(facts["labels"])
         # A lesser probability is likely for a picture of none of the labels.
         self.unknown_below = float(facts.get("unknown_below", 0))
+        # A label, and from which probability on to say that it is there; None where the task names none.
+        self.decision = json.loads(facts.get("decision", "null"))
 
     def predict(self, picture):
         """The probabilities, in the order of `labels`, of a path, an open file or a PIL image."""
@@ -66,6 +68,9 @@ def main():
         order = numpy.argsort(-answer)
         if truth is None:
             unsure = " (perhaps none of these)" if answer[order[0]] < model.unknown_below else ""
+            if model.decision:
+                label, at_least = model.decision
+                unsure += f" -> {label}" if answer[model.labels.index(label)] >= at_least else f" -> no {label}"
             print(f"{picture}: " + ", ".join(f"{model.labels[at]} {answer[at]:.1%}" for at in order) + unsure)
         asked, right = asked + 1, right + (model.labels[order[0]] == truth)
     if arguments.folder and asked:
