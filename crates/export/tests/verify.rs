@@ -81,6 +81,27 @@ fn edit(dir: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
+fn every_file_says_which_answers_are_too_unsure() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("bundle");
+    bundle(&out);
+    for (file, line) in [
+        ("model.h", "#define MODEL_UNKNOWN_BELOW 0.42f\n"),
+        ("model_int8.h", "#define MODEL_INT8_UNKNOWN_BELOW 0.42f\n"),
+        ("model.rs", "pub const UNKNOWN_BELOW: f32 = 0.42;\n"),
+        ("model.js", "export const unknownBelow = 0.42;\n"),
+        ("model.html", "const unknownBelow = 0.42;\n"),
+    ] {
+        assert!(fs::read_to_string(out.join(file)).unwrap().contains(line), "{file}");
+    }
+    for file in ["model.onnx", "model.int8.onnx"] {
+        let model = OnnxModel::load(&fs::read(out.join(file)).unwrap()).unwrap();
+        assert_eq!(model.unknown_below(), Some(0.42), "{file}");
+        assert_eq!(model.decision(), Some(("smoke".into(), 0.3)), "{file}");
+    }
+}
+
+#[test]
 fn every_kind_of_damage_is_found_and_named() {
     let home = tempfile::tempdir().unwrap();
     let (good, other) = (home.path().join("good"), home.path().join("other"));

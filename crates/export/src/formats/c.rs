@@ -1,10 +1,13 @@
 //! `model.h`, `model.c` and the same of 8 bits: C99 for anything from a microcontroller up, also as an Arduino library.
 
+mod avx2;
 mod float;
 mod int8;
 
+use super::Source;
 use super::pack::{Kernel, Step, blocks, comment, fill, is_padded, lines, section};
-use kindling_graph::{Convolution, Lowered, Quantized};
+use avx2::Fast;
+use kindling_graph::{Convolution, Lowered};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -13,19 +16,15 @@ const LOGITS: &str = include_str!("c/logits.h");
 const SHARED: &str = include_str!("c/shared.c");
 
 /// The files: each header, then its source.
-pub(crate) fn c_files(
-    lowered: &Lowered,
-    quantized: Option<&Quantized>,
-    labels: &[String],
-    task: &str,
-) -> Vec<(&'static str, String)> {
-    let source = float::writer(lowered);
-    let head = |writer: &Writer, int8| header(lowered, writer, labels, task, int8);
-    let mut files = vec![("model.h", head(&source, false)), ("model.c", whole(&source, lowered, labels, false))];
-    if let Some(quantized) = quantized {
-        let source = int8::writer(quantized);
-        files.push(("model_int8.h", head(&source, true)));
-        files.push(("model_int8.c", whole(&source, lowered, labels, true)));
+pub(crate) fn c_files(lowered: &Lowered, source: &Source<'_>) -> Vec<(&'static str, String)> {
+    let writer = float::writer(lowered);
+    let head = |writer: &Writer, int8| header(lowered, writer, source, int8);
+    let whole = |writer: &Writer, int8| whole(writer, lowered, source.labels, int8);
+    let mut files = vec![("model.h", head(&writer, false)), ("model.c", whole(&writer, false))];
+    if let Some(quantized) = source.quantized {
+        let writer = int8::writer(quantized);
+        files.push(("model_int8.h", head(&writer, true)));
+        files.push(("model_int8.c", whole(&writer, true)));
     }
     files
 }
@@ -57,6 +56,8 @@ struct Writer {
     depthwise: BTreeSet<usize>,
     /// Whether a convolution of that kind has padding.
     padded: [bool; 2],
+    /// What has a faster form.
+    fast: Fast,
 }
 
 impl Writer {
@@ -73,6 +74,13 @@ impl Writer {
 
     fn codes(&mut self, name: &str, values: &[i8]) {
         self.array("int8_t", name, 1, values.iter().map(i8::to_string));
+    }
+
+    /// Weights that are read in sixteens: on the processors that do, there is something after the last.
+    fn padded_codes(&mut self, name: &str, values: &[i8]) {
+        let (count, text) = (values.len(), lines(values.iter().map(i8::to_string)));
+        let _ = write!(self.constants, "static const int8_t {name}[{count} + BEYOND] = {{\n{text}}};\n");
+        self.bytes += count;
     }
 
     fn words(&mut self, name: &str, values: &[i32]) {
@@ -164,7 +172,8 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.bytes().map(byte).collect::<String>())
 }
 
-fn header(lowered: &Lowered, writer: &Writer, labels: &[String], task: &str, int8: bool) -> String {
+fn header(lowered: &Lowered, writer: &Writer, source: &Source<'_>, int8: bool) -> String {
+    let Source { labels, task, .. } = source;
     let spec = &lowered.input;
     let bytes = lowered.arena * if int8 { 1 } else { 4 };
     let classes: String =
@@ -186,6 +195,7 @@ fn header(lowered: &Lowered, writer: &Writer, labels: &[String], task: &str, int
         ("HEIGHT", &spec.height.to_string()),
         ("WIDTH", &spec.width.to_string()),
         ("COUNT", &labels.len().to_string()),
+        ("UNKNOWN_BELOW", &number(source.unknown_below.unwrap_or(0.0) as f32)),
         ("PIXEL", &pixel),
         ("LOGITS", &if int8 { renamed(LOGITS) } else { String::new() }),
         ("TASK", &format!("\"{}\"", comment(task))),

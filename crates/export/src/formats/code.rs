@@ -33,7 +33,7 @@ impl Format for C {
 
     fn write(&self, source: &Source<'_>) -> Result<Vec<Written>, ExportError> {
         let (graph, weights) = &source.folded;
-        let files = c_files(&lower(graph, weights)?, source.quantized, source.labels, source.task);
+        let files = c_files(&lower(graph, weights)?, source);
         let library = arduino(&files, source.task)?;
         let mut written: Vec<Written> =
             files.into_iter().map(|(name, text)| text_file(name, text, TEXT, about_c(name))).collect();

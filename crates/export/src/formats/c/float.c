@@ -312,7 +312,7 @@ static float arena[{{ARENA}}];
 /* From the normalised picture in the arena. */
 static void network(float *probabilities)
 {
-{{CALLS}}    memcpy(probabilities, arena + {{OUTPUT}}, MODEL_CLASSES * sizeof(float));
+{{ASK}}{{CALLS}}    memcpy(probabilities, arena + {{OUTPUT}}, MODEL_CLASSES * sizeof(float));
     softmax(probabilities, MODEL_CLASSES);
 }
 
@@ -320,13 +320,17 @@ static void network(float *probabilities)
 static const float factors[CHANNELS] = {{FACTORS}};
 static const float addends[CHANNELS] = {{ADDENDS}};
 
-void model_run(const uint8_t *rgb, float *probabilities)
+static void levels(const uint8_t *rgb, float *to)
 {
-    float *to = arena + {{INPUT}};
     int i, c;
     for (i = 0; i < MODEL_HEIGHT * MODEL_WIDTH; i++, rgb += CHANNELS, to += CHANNELS) {
         for (c = 0; c < CHANNELS; c++) to[c] = (float)rgb[c] * factors[c] + addends[c];
     }
+}
+
+{{FAST_LEVELS}}void model_run(const uint8_t *rgb, float *probabilities)
+{
+{{ASK}}    {{LEVELS}}(rgb, arena + {{INPUT}});
     network(probabilities);
 }
 

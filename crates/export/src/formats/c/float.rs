@@ -8,6 +8,7 @@ use kindling_graph::{Activation, LayerKind, Lowered};
 use std::fmt::Write as _;
 
 const FLOAT: &str = include_str!("float.c");
+const AVX2: &str = include_str!("avx2_float.c");
 /// Channels worked on at once.
 const BLOCKS: &[usize] = &[8, 4, 1];
 
@@ -39,6 +40,8 @@ pub(super) fn writer(lowered: &Lowered) -> Writer {
                     writer.needs(&step, conv, BLOCKS);
                 }
                 writer.used.extend(["geometry", "conv_layer", name]);
+                let is_fast = *kernel != Kernel::Scale && writer.fast.fits_floats(&step, conv);
+                let name = writer.fast.call(name, is_fast);
                 writer.call(&format!("{name}(&layer_{at}, {x}, {y})"));
             }
             (LayerKind::MaxPool(_) | LayerKind::AveragePool(_), _) => {
@@ -49,11 +52,13 @@ pub(super) fn writer(lowered: &Lowered) -> Writer {
             }
             (LayerKind::Add, _) => {
                 writer.used.insert("add");
-                writer.call(&format!("add({x}, arena + {}, {y}, {count}, {ends})", other.offset));
+                let name = writer.fast.call("add", true);
+                writer.call(&format!("{name}({x}, arena + {}, {y}, {count}, {ends})", other.offset));
             }
             (LayerKind::GlobalAveragePool, _) => {
                 writer.used.insert("mean");
-                writer.call(&format!("mean({x}, {}, {}, {y})", from.shape[0], from.plane()));
+                let name = writer.fast.call("mean", true);
+                writer.call(&format!("{name}({x}, {}, {}, {y})", from.shape[0], from.plane()));
             }
             (LayerKind::Activation, _) => {}
         }
@@ -66,7 +71,8 @@ pub(super) fn writer(lowered: &Lowered) -> Writer {
             }
             Activation::HardSwish => {
                 writer.used.insert("hard_swish");
-                writer.call(&format!("hard_swish({x}, {y}, {count})"));
+                let name = writer.fast.call("hard_swish", true);
+                writer.call(&format!("{name}({x}, {y}, {count})"));
             }
             Activation::Sigmoid => {
                 writer.used.insert("sigmoid");
@@ -78,10 +84,14 @@ pub(super) fn writer(lowered: &Lowered) -> Writer {
     let (factors, addends) = normalisation(lowered);
     let braces = |values: &[f32]| format!("{{{}}}", values.iter().map(|v| number(*v)).collect::<Vec<_>>().join(", "));
     let output = lowered.layers.get(lowered.output).map_or(0, |layer| layer.offset);
+    let [fast_levels, levels] = writer.fast.alone(AVX2, "levels");
     let run = fill(
         section(FLOAT, "run"),
         &[
             ("ARENA", &lowered.arena.to_string()),
+            ("FAST_LEVELS", &fast_levels),
+            ("LEVELS", &levels),
+            ("ASK", writer.fast.question()),
             ("CALLS", &writer.calls),
             ("OUTPUT", &output.to_string()),
             ("INPUT", &lowered.input_offset.to_string()),
@@ -119,6 +129,7 @@ fn float_kernels(writer: &Writer) -> String {
     }
     let rest = ["scale", "add", "max_pool", "average_pool", "mean", "clamp", "hard_swish", "sigmoid"];
     text.extend(rest.iter().filter(|name| writer.used.contains(*name)).map(|name| section(FLOAT, name)));
+    text.push_str(&writer.fast.text(AVX2, ""));
     // What comes before: the types.
     let windows = !writer.conv.is_empty() || !writer.depthwise.is_empty();
     let mut types = String::new();

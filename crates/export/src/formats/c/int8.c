@@ -377,7 +377,7 @@ static int8_t arena[{{ARENA}}];
 /* From the codes of the picture in the arena. */
 static void network(int32_t *logits)
 {
-{{CALLS}}}
+{{ASK}}{{CALLS}}}
 
 /* Levels, a channel, to codes of what the network learned from. */
 static const int8_t codes[CHANNELS][256] = {

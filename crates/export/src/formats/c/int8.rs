@@ -8,6 +8,7 @@ use kindling_graph::{LayerKind, Quantized, QuantizedKind, Source};
 use std::fmt::Write as _;
 
 const INT8: &str = include_str!("int8.c");
+const AVX2: &str = include_str!("avx2_int8.c");
 /// Channels worked on at once.
 const BLOCKS: &[usize] = &[2, 1];
 const DEPTHWISE_BLOCKS: &[usize] = &[4, 1];
@@ -39,7 +40,13 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
                     _ => ("conv", inputs_last(conv, weight)),
                 };
                 let (whole, bare) = (!last, last || (is_padded(conv) && *kernel != Kernel::Scale));
-                writer.codes(&format!("weight_{at}"), &packed);
+                let is_fast = matches!(name, "conv" | "depthwise")
+                    && writer.fast.fits_codes(step, conv, multipliers.iter().map(|m| m.shift));
+                if is_fast && name == "conv" && !conv.taps().is_multiple_of(16) {
+                    writer.padded_codes(&format!("weight_{at}"), &packed);
+                } else {
+                    writer.codes(&format!("weight_{at}"), &packed);
+                }
                 if whole {
                     writer.words(&format!("bias_{at}"), &folded(bias, weight, from_zero));
                 }
@@ -67,6 +74,7 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
                     Kernel::Depthwise => writer.needs(step, conv, DEPTHWISE_BLOCKS),
                     _ => {}
                 }
+                let name = writer.fast.call(name, is_fast);
                 writer.call(&format!("{name}(&layer_{at}, {x}, {y})"));
             }
             (LayerKind::Add, QuantizedKind::Add(sum)) => {
@@ -78,7 +86,8 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
                 );
                 let b = format!("arena + {}", other.offset);
                 writer.used.insert("add");
-                writer.call(&format!("add(&layer_{at}, {x}, {b}, {y}, {count})"));
+                let name = writer.fast.call("add", true);
+                writer.call(&format!("{name}(&layer_{at}, {x}, {b}, {y}, {count})"));
             }
             (LayerKind::GlobalAveragePool, QuantizedKind::Mean(factor)) => {
                 let (channels, plane) = (from.shape[0], from.plane());
@@ -88,7 +97,8 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
                     factor.value, factor.shift
                 );
                 writer.used.insert("mean");
-                writer.call(&format!("mean(&layer_{at}, {x}, {y})"));
+                let name = writer.fast.call("mean", channels >= 8);
+                writer.call(&format!("{name}(&layer_{at}, {x}, {y})"));
             }
             (LayerKind::MaxPool(_) | LayerKind::AveragePool(_), _) => {
                 let name = if *kernel == Kernel::MaxPool { "max_pool" } else { "average_pool" };
@@ -122,6 +132,7 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
         &renamed(section(INT8, "run")),
         &[
             ("ARENA", &lowered.arena.to_string()),
+            ("ASK", writer.fast.question()),
             ("CALLS", &writer.calls),
             ("INPUT", &lowered.input_offset.to_string()),
             ("CODES", &codes),
@@ -186,6 +197,7 @@ fn int8_kernels(writer: &Writer) -> String {
     let rest = ["scale", "last_conv", "last_codes", "add", "max_pool", "average_pool", "mean", "lookup"];
     let kernels = rest.iter().filter(|name| writer.used.contains(*name));
     text.extend(kernels.map(|name| renamed(section(INT8, name))));
+    text.push_str(&writer.fast.text(AVX2, "requantised"));
     let windows = !writer.conv.is_empty() || !writer.depthwise.is_empty();
     let unroll = if windows { section(SHARED, "unroll") } else { "" };
     unroll.to_owned() + &layer_types(writer, INT8, windows) + &text

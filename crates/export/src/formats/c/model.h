@@ -11,7 +11,8 @@
  *
  *     cc -std=c99 -O2 -c {{FILE}}.c
  *
- * (-O3 -march=native is faster on the computer it is compiled for.) Use, also from C++:
+ * Where a processor of the x86 family has AVX2, which the program finds out itself, other kernels run; they take at most 32 kB
+ * of the stack. -DKINDLING_PORTABLE leaves them out. Use, also from C++:
  *
  *     #include "{{FILE}}.h"
  *
@@ -35,6 +36,8 @@ extern "C" {
 #define MODEL_HEIGHT {{HEIGHT}}
 #define MODEL_WIDTH {{WIDTH}}
 #define MODEL_CLASSES {{COUNT}}
+/* An answer whose greatest probability is below this is likely for a picture of none of the classes. */
+#define MODEL_UNKNOWN_BELOW {{UNKNOWN_BELOW}}
 /* Size of the static working memory. */
 #define MODEL_ARENA_BYTES {{ARENA_BYTES}}
 

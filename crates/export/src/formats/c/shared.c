@@ -50,6 +50,27 @@ static part clip(int out, int step, int pad, int taps, int length)
     return p;
 }
 
+//@ avx2
+/* The same for processors of the x86 family that have AVX2, which is asked when the program runs; KINDLING_PORTABLE leaves
+   it out. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(KINDLING_PORTABLE)
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2,fma")))
+#define INLINED AVX2 __attribute__((always_inline)) static inline
+/* The faster of a kernel's two forms. */
+#define FASTEST(kernel) (*(fast ? kernel##_avx2 : kernel))
+#define ASK_PROCESSOR const int fast = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+/* Numbers that may be read, not used, after weights. */
+enum { BEYOND = 15 };
+
+//@ avx2_end
+#else
+#define FASTEST(kernel) kernel
+#define ASK_PROCESSOR
+enum { BEYOND = 0 };
+#endif
+
 //@ resize
 /* Samples along one axis that make one sample of the resized picture: a triangle filter, as wide as the scale when
    shrinking and two samples when growing. Weights are whole numbers, so that no rounding ever shows. */
