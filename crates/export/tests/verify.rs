@@ -84,7 +84,7 @@ fn edit(dir: &Path, change: impl FnOnce(&mut Value)) {
 fn every_file_says_which_answers_are_too_unsure() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("bundle");
-    bundle(&out);
+    bundle(&out, 3);
     for (file, line) in [
         ("model.h", "#define MODEL_UNKNOWN_BELOW 0.42f\n"),
         ("model_int8.h", "#define MODEL_INT8_UNKNOWN_BELOW 0.42f\n"),
