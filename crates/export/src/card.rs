@@ -154,7 +154,7 @@ pub struct CardInt8 {
     pub compared: u64,
     /// Share of those answered alike.
     pub agreement: f64,
-    /// Bytes of weights (8 bits) and biases (32 bits).
+    /// Bytes of weights (8 bits) and biases (16 bits); source code and ONNX keep biases in 32 bits, with what is folded into them.
     pub weights_bytes: u64,
     /// Planned peak of activations for one image, one byte each, input included.
     pub peak_ram_bytes: u64,
