@@ -373,6 +373,7 @@ fn portfolio(space: &SearchSpace, uneven: bool) -> Vec<Genome> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kindling_spec::DataType;
 
     /// Limits from tight to none, each of the three kinds.
     fn constraints() -> Vec<Constraints> {
@@ -444,6 +445,7 @@ mod tests {
                 (!bits.is_multiple_of(3)).then(|| (low.ln() + at * (high / low).ln()).exp() as u64)
             };
             let constraints = Constraints {
+                data_type: (round % 4 > 1).then_some(DataType::Int8),
                 max_weights_bytes: draw(0, 1_000.0, 500_000.0),
                 max_ram_bytes: draw(1, 5_000.0, 500_000.0),
                 max_macs: draw(2, 50_000.0, 20_000_000.0),
@@ -455,6 +457,10 @@ mod tests {
                 let Some(found) = fit(&constraints, classes, genome) else { continue };
                 assert!(space.contains(&found), "{found:?}");
                 let cost = build_graph(&found, classes).unwrap().cost().unwrap();
+                if constraints.is_int8() && constraints.max_weights_bytes.is_some() {
+                    assert!(cost.int8_weights_bytes <= constraints.max_weights_bytes.unwrap(), "{found:?}");
+                    assert!(cost.int8_weights_bytes * 3 < cost.weights_bytes, "{cost:?}");
+                }
                 for (name, limit, value) in limits(&constraints, &cost) {
                     assert!(value <= limit, "{name}: {value} of {limit}, {found:?}");
                 }
