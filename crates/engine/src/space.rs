@@ -457,8 +457,10 @@ mod tests {
                 let Some(found) = fit(&constraints, classes, genome) else { continue };
                 assert!(space.contains(&found), "{found:?}");
                 let cost = build_graph(&found, classes).unwrap().cost().unwrap();
-                if constraints.is_int8() && constraints.max_weights_bytes.is_some() {
-                    assert!(cost.int8_weights_bytes <= constraints.max_weights_bytes.unwrap(), "{found:?}");
+                if constraints.is_int8()
+                    && let Some(most) = constraints.max_weights_bytes
+                {
+                    assert!(cost.int8_weights_bytes <= most, "{found:?}");
                     assert!(cost.int8_weights_bytes * 3 < cost.weights_bytes, "{cost:?}");
                 }
                 for (name, limit, value) in limits(&constraints, &cost) {
