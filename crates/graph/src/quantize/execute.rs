@@ -1,10 +1,17 @@
 //! Runs an 8-bit network on one image: the judge of the generated code. Loops go along rows of 16-bit differences from the
 //! zero point, which compilers vectorise.
 
-use super::{Quantized, QuantizedKind, QuantizedLayer};
+use super::{Affine, Quantized, QuantizedKind, QuantizedLayer};
 use crate::execute::inside;
 use crate::lower::{Convolution, Layer, LayerKind, Window};
 use crate::{GraphError, Source};
+
+/// What a layer makes.
+pub(super) enum Made {
+    Codes(Vec<i8>),
+    /// In 16.16 bits.
+    Logits(Vec<i32>),
+}
 
 impl Quantized {
     /// The logits in 16.16 bits of one image.
@@ -20,57 +27,78 @@ impl Quantized {
             return Err(GraphError::Tensor(format!("the input has {} codes, not {wanted}", codes.len())));
         }
         let mut held: Vec<Vec<i8>> = Vec::with_capacity(self.layers.len());
-        for (at, (layer, numbers)) in self.lowered.layers.iter().zip(&self.layers).enumerate() {
+        for at in 0..self.layers.len() {
             let read = |source: &Source| match source {
                 Source::Input => (codes, self.input),
-                Source::Node(before) => (held[*before].as_slice(), self.layers[*before].output),
+                Source::Node(before) => (held[*before].as_slice(), self.codes_of(source)),
             };
-            let inputs: Vec<_> = layer.inputs.iter().map(read).collect();
-            let Some((x, from)) = inputs.first().copied() else {
-                return Err(GraphError::Graph(format!("layer `{}` reads nothing", layer.name)));
-            };
-            let zero = i32::from(from.zero);
-            let to_code = |value: i32| (value + i32::from(numbers.raw.zero)).clamp(-128, 127) as i8;
-            let made: Vec<i8> = match (&layer.kind, &numbers.kind) {
-                (LayerKind::Conv(conv), QuantizedKind::Conv { weight, bias, multipliers, .. }) => {
-                    let sums = convolve(x, from.zero, layer, conv, weight, bias);
-                    let channels = sums.chunks_exact(layer.to[1] * layer.to[2]).zip(multipliers);
-                    if at == self.lowered.output && self.logits_from_codes().is_none() {
-                        return Ok(channels.flat_map(|(sums, m)| sums.iter().map(|sum| m.apply(*sum))).collect());
-                    }
-                    let mut codes = Vec::with_capacity(sums.len());
-                    for (sums, multiplier) in channels {
-                        codes.extend(sums.iter().map(|sum| to_code(multiplier.apply(*sum).clamp(-1024, 1024))));
-                    }
-                    codes
-                }
-                (LayerKind::Add, QuantizedKind::Add(sum)) => {
-                    let (y, other) = inputs.get(1).copied().unwrap_or((x, from));
-                    let pairs = x.iter().zip(y);
-                    pairs
-                        .map(|(a, b)| to_code(sum.apply(i32::from(*a) - zero, i32::from(*b) - i32::from(other.zero))))
-                        .collect()
-                }
-                (LayerKind::MaxPool(window), _) => pool(x, layer, *window, i32::MIN, i32::max, |most, _| most as i8),
-                (LayerKind::AveragePool(window), _) => {
-                    // From 0 up, so that division rounds the same way in every language.
-                    let mean = |sum: i32, count: i32| ((sum + 128 * count + count / 2) / count - 128) as i8;
-                    pool(x, layer, *window, 0, |a, b| a + b, mean)
-                }
-                (LayerKind::GlobalAveragePool, QuantizedKind::Mean(multiplier)) => {
-                    let plane = layer.from[1] * layer.from[2];
-                    let sum = |codes: &[i8]| codes.iter().map(|c| i32::from(*c) - zero).sum::<i32>();
-                    x.chunks_exact(plane)
-                        .map(|codes| to_code(multiplier.apply(sum(codes)).clamp(-1024, 1024)))
-                        .collect()
-                }
-                _ => x.to_vec(),
-            };
-            held.push(finish(made, numbers));
+            let inputs: Vec<_> = self.lowered.layers[at].inputs.iter().map(read).collect();
+            match self.run_layer(at, &inputs)? {
+                Made::Codes(codes) => held.push(codes),
+                Made::Logits(logits) => return Ok(logits),
+            }
         }
+        Ok(self.logits(&held[self.lowered.output]))
+    }
+
+    /// The logits of the last layer's codes, where it makes codes.
+    pub(super) fn logits(&self, codes: &[i8]) -> Vec<i32> {
         let factor = self.logits_from_codes().unwrap_or_default();
-        let (codes, zero) = (&held[self.lowered.output], i32::from(self.layers[self.lowered.output].output.zero));
-        Ok(codes.iter().map(|code| factor.apply(i32::from(*code) - zero)).collect())
+        let zero = i32::from(self.layers[self.lowered.output].output.zero);
+        codes.iter().map(|code| factor.apply(i32::from(*code) - zero)).collect()
+    }
+
+    /// Codes of a value.
+    pub(super) fn codes_of(&self, source: &Source) -> Affine {
+        match source {
+            Source::Input => self.input,
+            Source::Node(before) => self.layers[*before].output,
+        }
+    }
+
+    /// What one layer makes of codes that it reads.
+    pub(super) fn run_layer(&self, at: usize, inputs: &[(&[i8], Affine)]) -> Result<Made, GraphError> {
+        let (layer, numbers) = (&self.lowered.layers[at], &self.layers[at]);
+        let Some((x, from)) = inputs.first().copied() else {
+            return Err(GraphError::Graph(format!("layer `{}` reads nothing", layer.name)));
+        };
+        let zero = i32::from(from.zero);
+        let to_code = |value: i32| (value + i32::from(numbers.raw.zero)).clamp(-128, 127) as i8;
+        let made: Vec<i8> = match (&layer.kind, &numbers.kind) {
+            (LayerKind::Conv(conv), QuantizedKind::Conv { weight, bias, multipliers, .. }) => {
+                let sums = convolve(x, from.zero, layer, conv, weight, bias);
+                let channels = sums.chunks_exact(layer.to[1] * layer.to[2]).zip(multipliers);
+                if at == self.lowered.output && self.logits_from_codes().is_none() {
+                    let logits = channels.flat_map(|(sums, m)| sums.iter().map(|sum| m.apply(*sum)));
+                    return Ok(Made::Logits(logits.collect()));
+                }
+                let mut codes = Vec::with_capacity(sums.len());
+                for (sums, multiplier) in channels {
+                    codes.extend(sums.iter().map(|sum| to_code(multiplier.apply(*sum).clamp(-1024, 1024))));
+                }
+                codes
+            }
+            (LayerKind::Add, QuantizedKind::Add(sum)) => {
+                let (y, other) = inputs.get(1).copied().unwrap_or((x, from));
+                let pairs = x.iter().zip(y);
+                pairs
+                    .map(|(a, b)| to_code(sum.apply(i32::from(*a) - zero, i32::from(*b) - i32::from(other.zero))))
+                    .collect()
+            }
+            (LayerKind::MaxPool(window), _) => pool(x, layer, *window, i32::MIN, i32::max, |most, _| most as i8),
+            (LayerKind::AveragePool(window), _) => {
+                // From 0 up, so that division rounds the same way in every language.
+                let mean = |sum: i32, count: i32| ((sum + 128 * count + count / 2) / count - 128) as i8;
+                pool(x, layer, *window, 0, |a, b| a + b, mean)
+            }
+            (LayerKind::GlobalAveragePool, QuantizedKind::Mean(multiplier)) => {
+                let plane = layer.from[1] * layer.from[2];
+                let sum = |codes: &[i8]| codes.iter().map(|c| i32::from(*c) - zero).sum::<i32>();
+                x.chunks_exact(plane).map(|codes| to_code(multiplier.apply(sum(codes)).clamp(-1024, 1024))).collect()
+            }
+            _ => x.to_vec(),
+        };
+        Ok(Made::Codes(finish(made, numbers)))
     }
 
     /// The probabilities of one picture at the network's own size.

@@ -4,7 +4,10 @@
 //! Everything after the input's codes is whole-number arithmetic, so that each language the code is generated in
 //! gives the same bits as [`Quantized::run`].
 
+mod build;
+mod equalise;
 mod execute;
+mod fit;
 mod fixed;
 mod observe;
 
@@ -12,7 +15,9 @@ pub use fixed::{LOGIT_BITS, Multiplier, SumFactors};
 pub use observe::Calibration;
 
 use crate::lower::{Activation, LayerKind, Lowered, lower};
-use crate::{Graph, GraphError, Source, Tensor, Weights, fold_batch_norm};
+use crate::{Graph, GraphError, Tensor, Weights, fold_batch_norm};
+use build::build;
+use equalise::equalise;
 use observe::Observed;
 
 /// A real `x` is stored as `round(x / scale) + zero`.
@@ -99,47 +104,49 @@ pub enum QuantizedKind {
     Activation,
 }
 
-/// Rounds a network to 8 bits; the ranges come from what it does with the images given.
+/// Rounds a network to 8 bits, by what it does with the images given and without training.
 ///
-/// Tries each [`Calibration`] and keeps the one whose answers on the images are nearest to those before, in
-/// Kullback-Leibler divergence. The error that rounding the weights makes in each channel's mean is taken from its bias
-/// (Nagel et al. 2019, section 4.2).
+/// Channels are scaled to fill the range that they share, then layer after layer is rounded and run: its weights one by
+/// one such that the later ones make up for the earlier ones' errors, its scales and biases such that the sums on the
+/// inputs as rounded so far are what they were. Of the ways to choose ranges the one is kept whose answers are nearest to
+/// those before, in Kullback-Leibler divergence.
 ///
 /// # Shapes
-/// `images`: `[N, C, H, W]`, normalised as the graph's input says; a hundred of the validation split do.
+/// `images`: `[N, C, H, W]`, normalised as the graph's input says; 64 of the validation split do.
 ///
 /// # Errors
 /// [`GraphError`] if something is not valid, or a layer has so many inputs that 32 bits do not hold its sum.
 pub fn quantize(graph: &Graph, weights: &Weights, images: &Tensor) -> Result<Quantized, GraphError> {
     let (folded, weights) = fold_batch_norm(graph, weights)?;
-    let lowered = lower(&folded, &weights)?;
+    let mut lowered = lower(&folded, &weights)?;
     let observed = Observed::of(&folded, &weights, &lowered, images)?;
+    let factors = equalise(&mut lowered, &observed);
     let mut best: Option<(f64, Quantized)> = None;
     for calibration in Calibration::ALL {
-        let candidate = with_ranges(&lowered, &observed, calibration)?;
-        let far = divergence(&candidate, images, &observed.logits)?;
-        if best.as_ref().is_none_or(|(least, _)| far < *least) {
+        let (candidate, logits) = build(&lowered, &factors, &observed, calibration, images)?;
+        let far = divergence(&logits, &observed.logits);
+        // The first is as good or better on most networks; a few images do not tell by less.
+        if best.as_ref().is_none_or(|(least, _)| far < CLEARLY * *least) {
             best = Some((far, candidate));
         }
     }
     best.map(|(_, quantized)| quantized).ok_or_else(|| GraphError::Tensor("there are no images to calibrate by".into()))
 }
 
-/// Images that the ways to choose ranges are compared on, at most.
-const COMPARED: usize = 24;
+/// The share of a divergence that is clearly less.
+const CLEARLY: f64 = 0.5;
 
-/// Kullback-Leibler divergence of the answers from those of the network as it was.
-fn divergence(quantized: &Quantized, images: &Tensor, logits: &[f32]) -> Result<f64, GraphError> {
-    let size: usize = images.shape[1..].iter().product();
-    let classes = logits.len() / images.shape[0].max(1);
-    let mut sum = 0.0;
-    for (image, truth) in images.data.chunks_exact(size).zip(logits.chunks_exact(classes)).take(COMPARED) {
-        let codes: Vec<i8> = image.iter().map(|x| quantized.input.encode(f64::from(*x))).collect();
-        let found = log_softmax(quantized.run(&codes)?.iter().map(|x| logit(*x)));
-        let truth = log_softmax(truth.iter().map(|x| f64::from(*x)));
-        sum += truth.iter().zip(&found).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
-    }
-    Ok(sum)
+/// Kullback-Leibler divergence of all answers from those of the network as it was.
+fn divergence(found: &[Vec<i32>], truth: &[f32]) -> f64 {
+    let classes = truth.len() / found.len().max(1);
+    let answers = found.iter().zip(truth.chunks_exact(classes.max(1)));
+    answers
+        .map(|(found, truth)| {
+            let found = log_softmax(found.iter().map(|x| logit(*x)));
+            let truth = log_softmax(truth.iter().map(|x| f64::from(*x)));
+            truth.iter().zip(&found).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+        })
+        .sum()
 }
 
 fn log_softmax(logits: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -152,145 +159,6 @@ fn log_softmax(logits: impl Iterator<Item = f64>) -> Vec<f64> {
 /// The real of a logit as it is stored.
 pub(crate) fn logit(stored: i32) -> f64 {
     f64::from(stored) / f64::from(1 << LOGIT_BITS)
-}
-
-fn with_ranges(lowered: &Lowered, observed: &Observed, calibration: Calibration) -> Result<Quantized, GraphError> {
-    let input = input_codes(lowered);
-    let mut layers: Vec<QuantizedLayer> = Vec::with_capacity(lowered.layers.len());
-    for (at, layer) in lowered.layers.iter().enumerate() {
-        let codes = |source: &Source| match source {
-            Source::Input => input,
-            Source::Node(before) => layers[*before].output,
-        };
-        let Some(first) = layer.inputs.first() else {
-            return Err(GraphError::Graph(format!("layer `{}` reads nothing", layer.name)));
-        };
-        let from = codes(first);
-        // A pool keeps its input's codes; all else has its own.
-        let pool = matches!(layer.kind, LayerKind::MaxPool(_) | LayerKind::AveragePool(_));
-        let range = |node: usize| observed.range(node, calibration);
-        let (raw, output) = match layer.activation {
-            _ if pool => (from, from),
-            Activation::Identity => {
-                let own = range(layer.node);
-                (own, own)
-            }
-            // The code of a limit is a limit of the codes.
-            Activation::Clamp { .. } if !matches!(layer.kind, LayerKind::Activation) => {
-                let own = range(layer.node);
-                (own, own)
-            }
-            Activation::Clamp { .. } => (from, range(layer.node)),
-            // What is beyond comes to the same, or nearly.
-            Activation::HardSwish => {
-                (observed.range_within(layer.raw, calibration, -3.0, f32::INFINITY), range(layer.node))
-            }
-            Activation::Sigmoid => {
-                (observed.range_within(layer.raw, calibration, -8.0, 8.0), Affine { scale: 1.0 / 256.0, zero: -128 })
-            }
-        };
-        let raw = if matches!(layer.kind, LayerKind::Activation) { from } else { raw };
-        let limits = match layer.activation {
-            Activation::Clamp { low, high } if !matches!(layer.kind, LayerKind::Activation) => {
-                [raw.encode(f64::from(low)), raw.encode(f64::from(high))]
-            }
-            _ => [-128, 127],
-        };
-        let table = match layer.activation {
-            Activation::Identity => None,
-            Activation::Clamp { .. } if !matches!(layer.kind, LayerKind::Activation) => None,
-            activation => Some((-128..=127).map(|code| output.encode(activation.apply(raw.decode(code)))).collect()),
-        };
-        let last = at == lowered.output && layer.activation == Activation::Identity;
-        let kind = match &layer.kind {
-            LayerKind::Conv(conv) => {
-                let source = match first {
-                    Source::Input => None,
-                    Source::Node(before) => Some(lowered.layers[*before].node),
-                };
-                let taps = conv.taps();
-                if taps > MAX_TAPS {
-                    let what = format!("layer `{}` sums {taps} products; 32 bits hold at most {MAX_TAPS}", layer.name);
-                    return Err(GraphError::Graph(what));
-                }
-                let (weight, scales, bias) = round_weights(conv, from.scale, &observed.means(source, layer.from[0]));
-                let (bias, bias_shift) = round_biases(&bias);
-                let unit = if last { 1.0 / f64::from(1 << LOGIT_BITS) } else { f64::from(raw.scale) };
-                let multiplier = |scale: &f32| Multiplier::new(f64::from(from.scale) * f64::from(*scale) / unit);
-                let multipliers = scales.iter().map(multiplier).collect();
-                QuantizedKind::Conv { weight, scales, bias, bias_shift, multipliers }
-            }
-            LayerKind::Add => {
-                let second = layer.inputs.get(1).map_or(from, codes);
-                let factor = |codes: Affine| f64::from(codes.scale) / f64::from(raw.scale);
-                QuantizedKind::Add(SumFactors::new([factor(from), factor(second)]))
-            }
-            LayerKind::MaxPool(_) | LayerKind::AveragePool(_) => QuantizedKind::Pool,
-            LayerKind::GlobalAveragePool => {
-                let count = (layer.from[1] * layer.from[2]) as f64;
-                QuantizedKind::Mean(Multiplier::new(f64::from(from.scale) / f64::from(raw.scale) / count))
-            }
-            LayerKind::Activation => QuantizedKind::Activation,
-        };
-        layers.push(QuantizedLayer { raw, limits, table, output, kind });
-    }
-    Ok(Quantized { lowered: lowered.clone(), input, layers, calibration })
-}
-
-/// As many products of 8 bits as are sure to fit in 32 bits with a bias.
-const MAX_TAPS: usize = 33_000;
-
-/// Codes that hold black and white in every channel.
-fn input_codes(lowered: &Lowered) -> Affine {
-    let spec = &lowered.input;
-    let ends = spec.mean.iter().zip(&spec.std).flat_map(|(mean, std)| [-mean / std, (1.0 - mean) / std]);
-    let (low, high) = ends.fold((0.0f32, 0.0f32), |(low, high), x| (low.min(x), high.max(x)));
-    Affine::of_range(low, high)
-}
-
-/// Weights, their scales and biases; `means` are those of the input's channels.
-fn round_weights(conv: &crate::lower::Convolution, from: f32, means: &[f64]) -> (Vec<i8>, Vec<f32>, Vec<f64>) {
-    let (outs, taps) = (conv.bias.len(), conv.taps());
-    let per_group = means.len() / conv.group.max(1);
-    let window = taps / per_group.max(1);
-    let (mut weight, mut scales, mut biases) = (Vec::with_capacity(conv.weight.len()), Vec::new(), Vec::new());
-    for (o, (row, bias)) in conv.weight.chunks_exact(taps.max(1)).zip(&conv.bias).enumerate() {
-        let greatest = row.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-        // A channel of next to no weight has a bias of many units: with a coarser scale it has fewer, so that it does not
-        // make all the layer's biases coarse. Half of what fits is left for what is taken from the bias below.
-        let least = f64::from(bias.abs()) / f64::from(from) / f64::from(1 << (14 + FINE_BIAS_SHIFT));
-        let scale = (f64::from(greatest) / 127.0).max(least).max(1e-12) as f32;
-        let codes: Vec<i8> =
-            row.iter().map(|w| (f64::from(*w) / f64::from(scale)).round().clamp(-127.0, 127.0) as i8).collect();
-        let first = o / (outs / conv.group.max(1)).max(1) * per_group;
-        let error: f64 = row
-            .iter()
-            .zip(&codes)
-            .enumerate()
-            .map(|(tap, (w, code))| {
-                (f64::from(*code) * f64::from(scale) - f64::from(*w)) * means[first + tap / window.max(1)]
-            })
-            .sum();
-        let unit = f64::from(from) * f64::from(scale);
-        weight.extend(codes);
-        scales.push(scale);
-        biases.push((f64::from(*bias) - error) / unit);
-    }
-    (weight, scales, biases)
-}
-
-/// The greatest exponent of a layer's biases: they and their sums stay within 32 bits.
-const MAX_BIAS_SHIFT: u8 = 15;
-/// Scales are chosen such that no bias needs a greater one: eight units are little beside the hundreds that make one code.
-const FINE_BIAS_SHIFT: u8 = 4;
-
-/// Biases of 16 bits times the least power of two that all fit with.
-fn round_biases(biases: &[f64]) -> (Vec<i32>, u8) {
-    let code = |bias: f64, shift: u8| (bias / f64::from(1 << shift)).round();
-    let fits = |shift: &u8| biases.iter().all(|bias| code(*bias, *shift).abs() <= f64::from(i16::MAX));
-    let shift = (0..MAX_BIAS_SHIFT).find(fits).unwrap_or(MAX_BIAS_SHIFT);
-    let most = f64::from(i16::MAX);
-    (biases.iter().map(|bias| (code(*bias, shift).clamp(-most, most) as i32) << shift).collect(), shift)
 }
 
 impl QuantizedKind {

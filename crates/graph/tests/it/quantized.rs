@@ -2,7 +2,7 @@
 
 use kindling_graph::{
     Graph, GraphBuilder, GraphError, InputSpec, LOGIT_BITS, LayerKind, Op, QuantizedKind, Source, Statistics, Tensor,
-    execute, fold_graph, lower, memory_plan, quantize, random_weights_with,
+    Weights, execute, fold_graph, lower, memory_plan, quantize, random_weights_with,
 };
 
 fn logits(stored: &[i32]) -> Vec<f32> {
@@ -10,11 +10,10 @@ fn logits(stored: &[i32]) -> Vec<f32> {
 }
 
 /// Root mean square error of the logits over their spread.
-fn error(graph: &Graph, seed: u64) -> f64 {
-    let weights = random_weights_with(graph, seed, Statistics::Random).unwrap();
+fn error(graph: &Graph, weights: &Weights) -> f64 {
     let images = crate::some_input(graph, 12);
-    let quantized = quantize(graph, &weights, &images).unwrap();
-    let truth = execute(graph, &weights, &images).unwrap().data;
+    let quantized = quantize(graph, weights, &images).unwrap();
+    let truth = execute(graph, weights, &images).unwrap().data;
     let size: usize = images.shape[1..].iter().product();
     let found: Vec<f32> = images
         .data
@@ -62,7 +61,8 @@ fn everything() -> Graph {
 #[test]
 fn rounding_changes_the_logits_little() {
     for seed in 0..4 {
-        let error = error(&everything(), seed);
+        let graph = everything();
+        let error = error(&graph, &random_weights_with(&graph, seed, Statistics::Random).unwrap());
         assert!(error < 0.1, "seed {seed}: {error}");
     }
     // Without an activation or a convolution at the end.
@@ -112,6 +112,43 @@ fn a_sum_of_few_codes_is_the_one_worked_by_hand() {
     assert_eq!(quantized.weights_bytes(), 6 + 2 * 2 + 1);
 }
 
+/// Depthwise channels a hundred times apart, which the next layer makes alike again: with one scale for all of them the
+/// small ones would be a code or two.
+#[test]
+fn channels_of_different_ranges_are_all_kept() {
+    let mut net = GraphBuilder::new(InputSpec::rgb(12));
+    let x = net.conv("stem", net.input(), 8, 3, 1);
+    let x = net.relu("stem_act", x);
+    let x = net.depthwise("dw", x, 3, 1);
+    let x = net.relu("dw_act", x);
+    let x = net.conv("pw", x, 8, 1, 1);
+    let x = net.relu6("pw_act", x);
+    let x = net.global_average_pool("gap", x);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("head", x, 3);
+    let graph = net.finish(x).unwrap();
+    let mut weights = random_weights_with(&graph, 3, Statistics::Random).unwrap();
+    let plain = error(&graph, &weights);
+    for channel in [1, 2, 5, 6] {
+        for w in &mut weights.get_mut("dw.weight").unwrap().data[channel * 9..(channel + 1) * 9] {
+            *w /= 100.0;
+        }
+        for row in weights.get_mut("pw.weight").unwrap().data.chunks_mut(8) {
+            row[channel] *= 100.0;
+        }
+    }
+    let apart = error(&graph, &weights);
+    assert!(plain < 0.01 && apart < 0.01, "{plain} {apart}");
+}
+
+#[test]
+fn the_same_network_and_images_give_the_same_codes() {
+    let graph = everything();
+    let weights = random_weights_with(&graph, 5, Statistics::Random).unwrap();
+    let images = crate::some_input(&graph, 6);
+    assert_eq!(quantize(&graph, &weights, &images).unwrap(), quantize(&graph, &weights, &images).unwrap());
+}
+
 /// One channel of next to no weight with a bias like the others': its scale is made coarser, theirs stay fine.
 #[test]
 fn biases_have_sixteen_bits_and_one_shift_a_layer() {
@@ -123,13 +160,15 @@ fn biases_have_sixteen_bits_and_one_shift_a_layer() {
     let x = net.gemm("fc", x, 3);
     let graph = net.finish(x).unwrap();
     let mut weights = random_weights_with(&graph, 1, Statistics::Random).unwrap();
-    let bias = [3.0f32, -2.0, 0.004];
+    let bias = [3.0f32, -2.0, 0.04];
     weights.insert(
         "c.weight".into(),
         Tensor::new(vec![3, 3, 1, 1], vec![0.5, -0.3, 0.1, 1e-9, -1e-9, 0.0, 0.2, 0.7, 0.3]).unwrap(),
     );
     weights.insert("c.bias".into(), Tensor::new(vec![3], bias.to_vec()).unwrap());
-    let quantized = quantize(&graph, &weights, &crate::some_input(&graph, 4)).unwrap();
+    let mut images = crate::some_input(&graph, 4);
+    images.data.iter_mut().for_each(|x| *x = *x / 4.0 + 0.5);
+    let quantized = quantize(&graph, &weights, &images).unwrap();
     for layer in &quantized.layers {
         let QuantizedKind::Conv { bias: whole, bias_shift, .. } = &layer.kind else { continue };
         let (codes, shift) = layer.kind.bias_codes().unwrap();
@@ -142,9 +181,12 @@ fn biases_have_sixteen_bits_and_one_shift_a_layer() {
     }
     let QuantizedKind::Conv { bias: whole, scales, bias_shift, .. } = &quantized.layers[0].kind else { panic!() };
     assert!(*bias_shift <= 4, "{bias_shift}");
-    for ((whole, scale), bias) in whole.iter().zip(scales).zip(bias) {
+    // Its channels may have been scaled.
+    let LayerKind::Conv(conv) = &quantized.lowered.layers[0].kind else { panic!() };
+    assert_eq!(conv.bias[0], bias[0]);
+    for ((whole, scale), bias) in whole.iter().zip(scales).zip(&conv.bias) {
         let found = *whole as f32 * scale * quantized.input.scale;
-        assert!((found - bias).abs() < 2e-3, "{found} for {bias}");
+        assert!((found - bias).abs() < 5e-3, "{found} for {bias}");
     }
     assert!(quantized.layers[1].kind.bias_codes().is_none());
 }
@@ -183,7 +225,7 @@ fn what_is_read_twice_keeps_its_value_before_the_activation() {
     let lowered = lower(&graph, &weights).unwrap();
     let names: Vec<&str> = lowered.layers.iter().map(|layer| layer.name.as_str()).collect();
     assert_eq!(names, ["c", "act", "sum", "fc"]);
-    assert!(error(&graph, 2) < 0.1);
+    assert!(error(&graph, &weights) < 0.1);
 }
 
 #[test]
