@@ -2,7 +2,9 @@
 
 use crate::layout::Layout;
 use crate::pack::{Fault, Faulty};
-use crate::{Audit, ClassCount, Conflict, DataError, Example, Labelled, Limits, Listed, ShortClass, Sizes};
+use crate::{
+    Audit, ClassCount, Conflict, DataError, Example, Labelled, Labels, Limits, Listed, ShortClass, Sizes, boxes,
+};
 use kindling_spec::Split;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,15 +61,17 @@ pub(crate) fn check_variety(classes: &[String], examples: &[Example]) -> Result<
     if short.is_empty() { Ok(()) } else { Err(DataError::TooFewExamples(short)) }
 }
 
+/// What was found beside the examples.
+pub(crate) struct Found {
+    pub(crate) labels: Labels,
+    pub(crate) faulty: Vec<Faulty>,
+    pub(crate) duplicates: Vec<Vec<String>>,
+    pub(crate) other_files: usize,
+}
+
 /// Everything but the counts of sides, which [`count_sides`] adds once they are known.
-pub(crate) fn describe(
-    classes: &[String],
-    examples: &[Example],
-    layout: &Layout,
-    faulty: Vec<Faulty>,
-    duplicates: Vec<Vec<String>>,
-    other_files: usize,
-) -> Audit {
+pub(crate) fn describe(classes: &[String], examples: &[Example], layout: &Layout, found: Found) -> Audit {
+    let Found { labels, faulty, duplicates, other_files } = found;
     let mut groups: BTreeMap<u32, Vec<&Example>> = BTreeMap::new();
     for example in examples {
         groups.entry(example.group).or_default().push(example);
@@ -79,9 +83,17 @@ pub(crate) fn describe(
         if hashes.len() > 1 {
             near.push(members.iter().map(|e| e.path.clone()).collect());
         }
-        if members.iter().any(|e| e.class != members[0].class) {
+        let agrees = |e: &&Example| match labels {
+            Labels::Classes => e.class == members[0].class,
+            Labels::Boxes => boxes::agree(&members[0].boxes, &e.boxes),
+        };
+        if !members.iter().all(agrees) {
+            let label = |e: &Example| match labels {
+                Labels::Classes => classes[e.class].clone(),
+                Labels::Boxes => boxes::words(&e.boxes, classes),
+            };
             let mut files: Vec<Labelled> =
-                members.iter().map(|e| Labelled { path: e.path.clone(), class: classes[e.class].clone() }).collect();
+                members.iter().map(|e| Labelled { path: e.path.clone(), class: label(e) }).collect();
             files.sort();
             conflicts.push(Conflict { exact: hashes.len() == 1, files });
         }
@@ -96,13 +108,20 @@ pub(crate) fn describe(
     let outside = layout.outside.len();
     let example = layout.outside.first().cloned().unwrap_or_default();
     warn(outside, format!("{outside} files belong to no class and were left out, e.g. `{example}`."));
-    warn(other_files, format!("{other_files} files in the classes' folders are no images and were left out."));
+    let what = match labels {
+        Labels::Classes => "in the classes' folders are no images",
+        Labels::Boxes => "are neither images nor annotations that were read",
+    };
+    warn(other_files, format!("{other_files} files {what} and were left out."));
     let first = faulty.first().map(|f| format!("`{}`: {}", f.broken.path, f.broken.reason)).unwrap_or_default();
     warn(faulty.len(), format!("{} files could not be used, e.g. {first}.", faulty.len()));
-    warn(copies, format!("{copies} files are exact copies of others with the same label and were left out."));
+    let label = if labels == Labels::Boxes { "boxes" } else { "label" };
+    warn(copies, format!("{copies} files are exact copies of others with the same {label} and were left out."));
     warn(near.len(), format!("{} groups of pictures look alike; each is kept on one side of the split.", near.len()));
     let disagree = conflicts.len();
-    warn(disagree, format!("{disagree} groups of look-alikes have different labels; look at them, some are wrong."));
+    let differ = if labels == Labels::Boxes { "boxes" } else { "labels" };
+    warn(disagree, format!("{disagree} groups of look-alikes have different {differ}; look at them, some are wrong."));
+    warnings.extend(layout.marks.iter().flat_map(|marks| marks.warnings.clone()));
     let mut broken: Vec<_> = faulty.into_iter().map(|f| f.broken).collect();
     broken.sort_by(|a, b| a.path.cmp(&b.path));
     Audit {
@@ -113,23 +132,19 @@ pub(crate) fn describe(
         exact_duplicates: Listed::of(duplicates),
         near_duplicates: Listed::of(near),
         label_conflicts: Listed::of(conflicts),
+        boxes: None,
         warnings,
     }
 }
 
 /// Adds the examples of each class on each side, and warns of what they imply.
 pub(crate) fn count_sides(audit: &mut Audit, classes: &[String], examples: &[Example], moved: usize) {
-    let mut counts: Vec<ClassCount> =
-        classes.iter().map(|class| ClassCount { class: class.clone(), train: 0, validation: 0, test: 0 }).collect();
-    for example in examples {
-        let count = &mut counts[example.class];
-        match example.split {
-            Split::Train => count.train += 1,
-            Split::Validation => count.validation += 1,
-            Split::Test => count.test += 1,
-        }
-    }
-    for count in &counts {
+    let counts = match audit.boxes {
+        None => count(classes, examples, |e| vec![e.class]),
+        Some(_) => boxes::count_pictures(classes, examples),
+    };
+    // Sets with boxes have classes by the hundred, which are told of together.
+    for count in counts.iter().filter(|_| audit.boxes.is_none()) {
         for (side, n) in [("train", count.train), ("validation", count.validation), ("test", count.test)] {
             if n == 0 {
                 audit.warnings.push(format!("Class `{}` has no {side} examples.", count.class));
@@ -141,14 +156,31 @@ pub(crate) fn count_sides(audit: &mut Audit, classes: &[String], examples: &[Exa
             "{moved} examples were moved from the side they were given to that of a look-alike held out from training."
         ));
     }
+    boxes::count_boxes(audit, classes, examples);
     let sizes = || counts.iter().map(|c| c.train + c.validation + c.test);
     let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
-    if most > 10 * least {
+    if most > 10 * least && audit.boxes.is_none() {
         audit.warnings.push(format!(
             "The classes are very uneven ({least} to {most} examples): judge by balanced accuracy, not accuracy."
         ));
     }
     audit.class_counts = counts;
+}
+
+/// Counts each example for the classes it is said to be of.
+pub(crate) fn count(classes: &[String], examples: &[Example], of: impl Fn(&Example) -> Vec<usize>) -> Vec<ClassCount> {
+    let mut counts: Vec<ClassCount> =
+        classes.iter().map(|class| ClassCount { class: class.clone(), train: 0, validation: 0, test: 0 }).collect();
+    for example in examples {
+        for class in of(example) {
+            match example.split {
+                Split::Train => counts[class].train += 1,
+                Split::Validation => counts[class].validation += 1,
+                Split::Test => counts[class].test += 1,
+            }
+        }
+    }
+    counts
 }
 
 fn spread(examples: &[Example], side: impl Fn(&Example) -> u32) -> [u32; 3] {

@@ -18,6 +18,14 @@ pub fn image_size(bytes: &[u8], limits: &Limits) -> Result<(u32, u32), DataError
     guarded(|| Ok(open(bytes, limits)?.dimensions()))
 }
 
+/// Width and height as the file has them, and how it is turned to stand upright; nothing is decoded.
+pub(crate) fn shape(bytes: &[u8], limits: &Limits) -> Result<((u32, u32), Orientation), DataError> {
+    guarded(|| {
+        let mut decoder = open(bytes, limits)?;
+        Ok((decoder.dimensions(), decoder.orientation().unwrap_or(Orientation::NoTransforms)))
+    })
+}
+
 /// Decodes PNG, JPEG, WebP, BMP or TIFF, told apart by content.
 ///
 /// Grey becomes three equal channels, 16 bits are scaled to 8, CMYK is converted without its

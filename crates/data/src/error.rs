@@ -37,6 +37,11 @@ fn list(classes: &[ShortClass]) -> String {
     text.join("; ")
 }
 
+/// What made it so, in brackets.
+fn in_brackets(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
 /// Why data was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -64,6 +69,9 @@ pub enum DataError {
     /// Classes with too few images, because theirs are too large.
     #[error("{}. Scale these images down", list(.0))]
     OversizedClass(Vec<ShortClass>),
+    /// Too few pictures with boxes, or too few that differ.
+    #[error("only {count} {what}, and at least {needed} are needed{}. Add pictures with boxes", in_brackets(.because.as_deref()))]
+    TooFewBoxes { what: &'static str, count: usize, needed: usize, because: Option<String> },
     /// One image has more pixels or bytes than allowed; its header says so, it was not decoded.
     #[error("{0}")]
     ImageTooLarge(String),
@@ -105,7 +113,7 @@ impl DataError {
             Self::ArchiveTooLarge(_) => ErrorCode::ArchiveTooLarge,
             Self::InvalidArchive(_) => ErrorCode::InvalidArchive,
             Self::InvalidLayout(_) => ErrorCode::InvalidLayout,
-            Self::TooFewExamples(_) => ErrorCode::TooFewExamples,
+            Self::TooFewExamples(_) | Self::TooFewBoxes { .. } => ErrorCode::TooFewExamples,
             Self::OversizedClass(_) | Self::ImageTooLarge(_) => ErrorCode::ImageTooLarge,
             Self::UnreadableClass(_) | Self::InvalidImage(_) => ErrorCode::InvalidImage,
             Self::UnknownClass { .. } => ErrorCode::InvalidSpec,

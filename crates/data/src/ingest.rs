@@ -1,22 +1,23 @@
 //! From an upload to a sealed data set: written under a temporary name, then renamed, so that it
 //! is there whole or not at all.
 
+use crate::copies::drop_copies;
 use crate::dataset::{MANIFEST, ORIGINALS, cache_name, map};
 use crate::layout::{LABELS, Layout, Listing, is_litter};
 use crate::limits::{OnProgress, Progress, RESOLUTIONS, Stage, check};
 use crate::manifest::MANIFEST_VERSION;
 use crate::pack::{Fault, Faulty, Packed, unpack};
+use crate::room::Room;
 use crate::source::{Entry, Source};
-use crate::{Broken, DataError, Example, Limits, Manifest, audit, decode, resize, similar, sniff, split};
+use crate::{Broken, DataError, Example, Labels, Limits, Manifest};
+use crate::{audit, boxes, decode, resize, similar, sniff, split};
 use kindling_spec::Split;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 /// A picture's facts and its bytes for each cache, or why it cannot be used.
 type Decoded = Result<(Seen, Vec<Vec<u8>>), DataError>;
@@ -31,8 +32,25 @@ const PIXELS_AT_ONCE: u64 = 40_000_000;
 /// Bytes of a `labels.csv` that are read.
 const MAX_LABELS: u64 = 64 << 20;
 
+/// [`ingest_as`] of pictures that have one class each, by their folders or a `labels.csv`.
+///
+/// # Errors
+/// As [`ingest_as`].
+pub fn ingest(
+    source: &Path,
+    out: &Path,
+    limits: &Limits,
+    progress: OnProgress<'_>,
+    cancel: &AtomicBool,
+) -> Result<Manifest, DataError> {
+    ingest_as(Labels::Classes, source, out, limits, progress, cancel)
+}
+
 /// Reads a zip, tar, tar.gz or directory (told by content) into a new directory `out`: `manifest.json`,
 /// `originals.pack`, and `cache_{R}.u8` for each of [`RESOLUTIONS`].
+///
+/// Where both are there, `labels` decides whether the pictures' classes or the boxes in them are read. Boxes
+/// may be COCO's JSON, Pascal VOC's XML, YOLO's texts or a `boxes.csv`, whichever is there.
 ///
 /// Pictures are decoded once, in parallel; memory does not grow with the upload. A file that cannot
 /// be used is listed in the audit. Nothing is left behind on an error or when cancelled.
@@ -42,7 +60,8 @@ const MAX_LABELS: u64 = 64 << 20;
 /// # Errors
 /// What the source or the limits refuse, each with its own [`DataError::code`];
 /// [`DataError::Cancelled`] soon after `cancel` is set; [`DataError::Exists`] when `out` is there.
-pub fn ingest(
+pub fn ingest_as(
+    labels: Labels,
     source: &Path,
     out: &Path,
     limits: &Limits,
@@ -55,12 +74,12 @@ pub fn ingest(
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(DataError::io(parent))?;
     let source = Source::detect(source)?;
-    let listing = list(&source, limits, progress, cancel)?;
-    let layout = listing.resolve()?;
-    if layout.classes.len() > limits.max_classes {
-        let n = layout.classes.len();
-        return Err(DataError::InvalidLayout(format!("{n} classes are more than the {} allowed", limits.max_classes)));
-    }
+    let listing = list(&source, labels, limits, progress, cancel)?;
+    let layout = match labels {
+        Labels::Classes => listing.resolve()?,
+        Labels::Boxes => listing.resolve_boxes()?,
+    };
+    check_classes(&layout.classes, limits)?;
     let temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempdir_in(parent).map_err(DataError::io(parent))?;
     let manifest = build(&source, layout, temp.path(), limits, progress, cancel)?;
     check(cancel)?;
@@ -69,6 +88,14 @@ pub fn ingest(
     let _ = temp.keep();
     sync_dir(parent)?;
     Ok(manifest)
+}
+
+fn check_classes(classes: &[String], limits: &Limits) -> Result<(), DataError> {
+    let n = classes.len();
+    if n <= limits.max_classes {
+        return Ok(());
+    }
+    Err(DataError::InvalidLayout(format!("{n} classes are more than the {} allowed", limits.max_classes)))
 }
 
 /// Deletes what ingests left in a directory when their process was killed. Call it only while none
@@ -98,7 +125,13 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), DataError> {
 }
 
 /// Finds out what is there, and refuses archives within archives.
-fn list(source: &Source, limits: &Limits, progress: OnProgress<'_>, cancel: &AtomicBool) -> Result<Listing, DataError> {
+fn list(
+    source: &Source,
+    labels: Labels,
+    limits: &Limits,
+    progress: OnProgress<'_>,
+    cancel: &AtomicBool,
+) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
     let mut done = 0;
     source.walk(limits, cancel, &mut |Entry { path, is_dir, content }| {
@@ -115,7 +148,10 @@ fn list(source: &Source, limits: &Limits, progress: OnProgress<'_>, cancel: &Ato
         let name = path.rsplit('/').next().unwrap_or(path);
         let mut head = Vec::new();
         let nearer = listing.labels.as_ref().is_none_or(|(other, _)| depth(path) < depth(other));
-        if name.eq_ignore_ascii_case(LABELS) && nearer {
+        let explain = |error| source.explain(path, error);
+        if labels == Labels::Boxes && listing.annotations.read(path, content, limits, &explain)? {
+            // It was read to its end, or is told of as broken.
+        } else if labels == Labels::Classes && name.eq_ignore_ascii_case(LABELS) && nearer {
             if let Err(error) = content.take(MAX_LABELS).read_to_end(&mut head) {
                 return Err(DataError::InvalidArchive(source.explain(path, error)?));
             }
@@ -138,15 +174,27 @@ fn list(source: &Source, limits: &Limits, progress: OnProgress<'_>, cancel: &Ato
 /// Everything between the listing and the renaming.
 fn build(
     source: &Source,
-    layout: Layout,
+    mut layout: Layout,
     dir: &Path,
     limits: &Limits,
     progress: OnProgress<'_>,
     cancel: &AtomicBool,
 ) -> Result<Manifest, DataError> {
     let pack_path = dir.join(ORIGINALS);
-    let unpacked = unpack(source, &layout, &pack_path, limits, progress, cancel)?;
+    let labels = layout.labels();
+    let mut unpacked = unpack(source, &layout, &pack_path, limits, progress, cancel)?;
     let mut faulty = unpacked.faulty;
+    let mut box_audit = None;
+    if let Some(marks) = layout.marks.as_ref().filter(|_| !unpacked.files.is_empty()) {
+        let pack = map(&pack_path)?;
+        let (classes, audit) = boxes::place_all(marks, &mut unpacked.files, &mut faulty, &pack, limits)?;
+        check_classes(&classes, limits)?;
+        layout.classes = classes;
+        box_audit = Some(audit);
+        let unread = |broken: &Broken| Faulty { class: 0, fault: Fault::Unreadable, broken: broken.clone() };
+        faulty.extend(marks.broken.iter().map(unread));
+        unpacked.other_files += marks.other_files;
+    }
     let (files, duplicates) = drop_copies(unpacked.files);
     let decoded = decode_all(&files, dir, limits, progress, cancel)?;
 
@@ -170,6 +218,7 @@ fn build(
                     width,
                     height,
                     group: 0,
+                    boxes: file.boxes,
                 });
             }
             Err(error) => {
@@ -180,32 +229,49 @@ fn build(
             }
         }
     }
-    let mut counts = vec![0; layout.classes.len()];
-    examples.iter().for_each(|e| counts[e.class] += 1);
-    audit::check_counts(&layout.classes, &counts, &faulty, limits)?;
+    match labels {
+        Labels::Classes => {
+            let mut counts = vec![0; layout.classes.len()];
+            examples.iter().for_each(|e| counts[e.class] += 1);
+            audit::check_counts(&layout.classes, &counts, &faulty, limits)?;
+        }
+        Labels::Boxes => boxes::check_counts(&examples, &faulty, limits)?,
+    }
     check(cancel)?;
 
     let smallest = RESOLUTIONS[0];
     let small = map(&dir.join(cache_name(smallest)))?;
     let groups = similar::group(&hashes, &keys, &small, smallest * smallest * 3);
     examples.iter_mut().zip(groups).for_each(|(example, group)| example.group = group);
-    audit::check_variety(&layout.classes, &examples)?;
-    let mut audit = audit::describe(&layout.classes, &examples, &layout, faulty, duplicates, unpacked.other_files);
+    match labels {
+        Labels::Classes => audit::check_variety(&layout.classes, &examples)?,
+        Labels::Boxes => boxes::check_variety(&examples)?,
+    }
+    let found = audit::Found { labels, faulty, duplicates, other_files: unpacked.other_files };
+    let mut audit = audit::describe(&layout.classes, &examples, &layout, found);
+    audit.boxes = box_audit;
 
     let candidates: Vec<split::Candidate> = (examples.iter().zip(&keys).zip(&given))
         .map(|((example, key), given)| split::Candidate {
-            class: example.class,
+            // Pictures without boxes are dealt by themselves, so that each side has its share of them.
+            class: if labels == Labels::Boxes && example.boxes.is_empty() {
+                layout.classes.len()
+            } else {
+                example.class
+            },
             key: key.iter().take(8).fold(0, |k, b| k << 8 | u64::from(*b)),
             group: example.group,
             given: *given,
         })
         .collect();
-    let assignment = split::assign(&candidates, layout.classes.len());
+    let strata = layout.classes.len() + usize::from(labels == Labels::Boxes);
+    let assignment = split::assign(&candidates, strata);
     examples.iter_mut().zip(assignment.splits).for_each(|(example, split)| example.split = split);
     audit::count_sides(&mut audit, &layout.classes, &examples, assignment.moved);
 
-    let hash = content_hash(&layout.classes, &examples, &given);
-    let manifest = Manifest { version: MANIFEST_VERSION, hash, classes: layout.classes, examples, audit, parent: None };
+    let hash = content_hash(labels, &layout.classes, &examples, &given);
+    let (version, classes) = (MANIFEST_VERSION, layout.classes);
+    let manifest = Manifest { version, hash, labels, classes, examples, audit, parent: None };
     write_manifest(&manifest, &dir.join(MANIFEST))?;
     sync_dir(dir)?;
     progress(Progress { stage: Stage::Auditing, done: 1, total: 1 });
@@ -218,30 +284,6 @@ pub(crate) fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), Dat
         .map_err(|error| DataError::Damaged { path: path.to_owned(), why: error.to_string() })?;
     let mut file = File::create(path).map_err(DataError::io(path))?;
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(DataError::io(path))
-}
-
-/// Keeps one of each (class, content), sorted by just that. Of copies given to several sides the one
-/// held out furthest stays, else the first by path. Returns the groups of copies too, kept one first.
-fn drop_copies(mut files: Vec<Packed>) -> (Vec<Packed>, Vec<Vec<String>>) {
-    files.sort_by(|a, b| {
-        (a.class, a.sha256, std::cmp::Reverse(a.given), &a.path).cmp(&(
-            b.class,
-            b.sha256,
-            std::cmp::Reverse(b.given),
-            &b.path,
-        ))
-    });
-    let mut copies: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    let mut kept: Vec<Packed> = Vec::new();
-    for file in files {
-        match kept.last() {
-            Some(last) if last.class == file.class && last.sha256 == file.sha256 => {
-                copies.entry(kept.len() - 1).or_insert_with(|| vec![last.path.clone()]).push(file.path);
-            }
-            _ => kept.push(file),
-        }
-    }
-    (kept, copies.into_values().collect())
 }
 
 /// What is kept in memory of a decoded picture.
@@ -319,50 +361,34 @@ fn decode_one(bytes: &[u8], limits: &Limits, room: &Room) -> Result<(Seen, Vec<V
     Ok((seen, floats.iter().map(|f| resize::to_u8(f)).collect()))
 }
 
-/// Room for pixels: whoever wants more than is free waits.
-struct Room {
-    all: u64,
-    free: Mutex<u64>,
-    freed: Condvar,
-}
-
-struct Held<'a>(&'a Room, u64);
-
-impl Room {
-    fn new(all: u64) -> Self {
-        Self { all, free: Mutex::new(all), freed: Condvar::new() }
-    }
-
-    fn take(&self, pixels: u64) -> Held<'_> {
-        let wanted = pixels.min(self.all);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free < wanted {
-            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        *free -= wanted;
-        Held(self, wanted)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += self.1;
-        self.0.freed.notify_all();
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The name of a data set by its content; see [`Manifest::hash`].
-pub(crate) fn content_hash(classes: &[String], examples: &[Example], given: &[Option<Split>]) -> String {
+pub(crate) fn content_hash(
+    labels: Labels,
+    classes: &[String],
+    examples: &[Example],
+    given: &[Option<Split>],
+) -> String {
     let mut hash = Sha256::new();
-    hash.update(b"kindling data set 1\n");
+    hash.update(match labels {
+        Labels::Classes => &b"kindling data set 1\n"[..],
+        Labels::Boxes => &b"kindling data set 1, boxes\n"[..],
+    });
     for (example, given) in examples.iter().zip(given) {
         // The length goes first, so that no class name can imitate what follows it.
-        let class = &classes[example.class];
         let split = given.map_or("", Split::as_str);
+        if labels == Labels::Boxes {
+            hash.update(format!("{} {} {split}\n", example.boxes.len(), example.sha256));
+            for b in &example.boxes {
+                let (class, bits) = (&classes[b.class], b.key().1);
+                hash.update(format!("{} {class} {bits:?}\n", class.len()));
+            }
+            continue;
+        }
+        let class = &classes[example.class];
         hash.update(format!("{} {class} {} {split}\n", class.len(), example.sha256));
     }
     hex(&hash.finalize())

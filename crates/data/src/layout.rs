@@ -1,6 +1,7 @@
 //! Which class each file is of: by its folder, or by `labels.csv`.
 
-use crate::DataError;
+use crate::boxes::{Annotations, Marks};
+use crate::{DataError, Labels};
 use kindling_spec::Split;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -14,6 +15,8 @@ pub(crate) struct Listing {
     pub(crate) dirs: Vec<String>,
     /// Path and content of the `labels.csv` nearest to the root.
     pub(crate) labels: Option<(String, Vec<u8>)>,
+    /// What was read of boxes, if boxes are wanted.
+    pub(crate) annotations: Annotations,
 }
 
 /// What becomes of each file.
@@ -27,6 +30,21 @@ pub(crate) struct Layout {
     pub(crate) outside: Vec<String>,
     /// Files that `labels.csv` names but that are not there, with their classes.
     pub(crate) missing: Vec<(String, usize)>,
+    /// The boxes, where the labels are boxes; the classes are known once they are placed.
+    pub(crate) marks: Option<Marks>,
+}
+
+impl Layout {
+    pub(crate) fn labels(&self) -> Labels {
+        if self.marks.is_some() { Labels::Boxes } else { Labels::Classes }
+    }
+}
+
+/// Whether a file lies nearer to the root than another; of equals the first by name, so that the order of an archive has
+/// no say.
+pub(crate) fn is_nearer(path: &str, other: &str) -> bool {
+    let depth = |path: &str| path.matches('/').count();
+    (depth(path), path) < (depth(other), other)
 }
 
 /// Files that operating systems leave behind.
@@ -36,7 +54,7 @@ pub(crate) fn is_litter(path: &str) -> bool {
     })
 }
 
-fn split_word(word: &str) -> Option<Split> {
+pub(crate) fn split_word(word: &str) -> Option<Split> {
     match word.to_ascii_lowercase().as_str() {
         "train" | "training" => Some(Split::Train),
         "validation" | "valid" | "val" => Some(Split::Validation),
@@ -49,6 +67,13 @@ const WANTED: &str = "Put each class's images in a folder of its own (`fire/1.jp
                       under `train/`, `validation/` and `test/`, or add a `labels.csv` with the columns path,label";
 
 impl Listing {
+    /// Finds the pictures and their boxes.
+    pub(crate) fn resolve_boxes(self) -> Result<Layout, DataError> {
+        let marks = self.annotations.resolve(&self.files)?;
+        let files = marks.pictures.iter().map(|(path, marked)| (path.clone(), (0, marked.given))).collect();
+        Ok(Layout { files, marks: Some(marks), ..Layout::default() })
+    }
+
     /// Finds the classes.
     pub(crate) fn resolve(&self) -> Result<Layout, DataError> {
         let wrapper = self.wrapper();

@@ -2,11 +2,14 @@
 //! cache, augmentation, and the generator of the sample data set.
 //!
 //! Knows nothing of networks, burn, HTTP or SQL. A data set is a directory, written whole or not at
-//! all by [`ingest`] and never changed; [`Dataset`] opens it, [`View`] picks a task's part of it,
-//! [`BatchSource`] and [`load_exact`] make batches.
+//! all by [`ingest`] and never changed; [`Dataset`] opens it, [`View`] (or [`BoxView`], where the labels
+//! are boxes) picks a task's part of it, [`BatchSource`] and [`load_exact`] make batches.
 
 mod audit;
 mod batch;
+mod box_view;
+mod boxes;
+mod copies;
 mod dataset;
 mod decode;
 mod doubts;
@@ -19,6 +22,7 @@ mod pack;
 mod relabel;
 mod resize;
 mod rng;
+mod room;
 pub mod sample;
 mod similar;
 mod sniff;
@@ -29,14 +33,16 @@ mod tests;
 mod view;
 
 pub use batch::{Augment, BatchSource, epoch_seed, load_exact};
+pub use box_view::{BoxView, Boxed};
 pub use dataset::Dataset;
 pub use decode::{decode_image, image_size};
 pub use doubts::{Doubt, Doubts, deal_folds, find_doubts};
 pub use error::{DataError, ShortClass};
-pub use ingest::{TEMP_PREFIX, ingest, sweep};
+pub use ingest::{TEMP_PREFIX, ingest, ingest_as, sweep};
 pub use limits::{Limits, OnProgress, Progress, RESOLUTIONS, Stage};
 pub use manifest::{
-    Audit, Broken, ClassCount, Conflict, Example, LIST_CAP, Labelled, Listed, MANIFEST_VERSION, Manifest, Parent, Sizes,
+    Audit, BoxAudit, Broken, ClassCount, Conflict, Example, LIST_CAP, Labelled, LabelledBox, Labels, Listed,
+    MANIFEST_VERSION, Manifest, OddBox, Parent, Sizes,
 };
 pub use relabel::{Change, relabel};
 pub use resize::resize_f32;

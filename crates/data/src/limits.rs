@@ -26,6 +26,10 @@ pub struct Limits {
     pub min_per_class: usize,
     /// Classes in a data set.
     pub max_classes: usize,
+    /// Boxes in a data set.
+    pub max_boxes: usize,
+    /// Bytes of one annotation file.
+    pub max_annotation_bytes: u64,
 }
 
 impl Default for Limits {
@@ -39,6 +43,8 @@ impl Default for Limits {
             max_image_bytes: 256 << 20,
             min_per_class: 10,
             max_classes: 1000,
+            max_boxes: 2_000_000,
+            max_annotation_bytes: 512 << 20,
         }
     }
 }

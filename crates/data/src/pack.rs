@@ -3,7 +3,7 @@
 use crate::layout::Layout;
 use crate::limits::{OnProgress, Progress, Stage, check};
 use crate::source::{Entry, Source};
-use crate::{Broken, DataError, Limits, decode, sniff};
+use crate::{Broken, DataError, LabelledBox, Limits, decode, sniff};
 use kindling_spec::Split;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -21,6 +21,8 @@ pub(crate) struct Packed {
     pub(crate) sha256: [u8; 32],
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
+    /// Sorted.
+    pub(crate) boxes: Vec<LabelledBox>,
 }
 
 /// Why a file of a class cannot be used.
@@ -102,7 +104,7 @@ pub(crate) fn unpack(
         }
         let sha256: [u8; 32] = hash.finalize().into();
         let offset = *places.entry(sha256).or_insert(end);
-        found.files.push(Packed { path: path.to_owned(), class, given, sha256, offset, bytes });
+        found.files.push(Packed { path: path.to_owned(), class, given, sha256, offset, bytes, boxes: Vec::new() });
         if offset == end {
             end += bytes;
             Ok(())

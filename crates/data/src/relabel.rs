@@ -1,10 +1,11 @@
 //! A new version of a data set: some examples of other classes, some left out, all others as they were.
 
+use crate::copies::compare_boxes;
 use crate::dataset::{MANIFEST, ORIGINALS, cache_name};
 use crate::ingest::{TEMP_PREFIX, content_hash, sync_dir, write_manifest};
 use crate::layout::Layout;
 use crate::manifest::{MANIFEST_VERSION, Parent};
-use crate::{DataError, Dataset, Example, Limits, Manifest, RESOLUTIONS, ShortClass, audit};
+use crate::{BoxAudit, DataError, Dataset, Example, Labels, Limits, Manifest, RESOLUTIONS, ShortClass, audit, boxes};
 use kindling_spec::Split;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -22,7 +23,8 @@ pub enum Change {
 
 /// Writes a data set with these changes into a new directory `out`, whole or not at all. Every example
 /// keeps its side of the split and its group of look-alikes; one that becomes the same picture under
-/// the same label as another is left out, as at ingest.
+/// the same label as another is left out, as at ingest. Where the labels are boxes, examples can only be
+/// removed.
 ///
 /// # Errors
 /// [`DataError::UnknownExample`]; [`DataError::InvalidLayout`] when nothing would change or a class is
@@ -48,13 +50,16 @@ pub fn relabel(
     let examples = write_originals(dataset, &kept, dir)?;
     write_caches(dataset, &kept, dir)?;
 
-    let mut audit = audit::describe(&old.classes, &examples, &Layout::default(), Vec::new(), Vec::new(), 0);
+    let layout = Layout::default();
+    let found = audit::Found { labels: old.labels, faulty: Vec::new(), duplicates: Vec::new(), other_files: 0 };
+    let mut audit = audit::describe(&old.classes, &examples, &layout, found);
+    audit.boxes = (old.labels == Labels::Boxes).then(BoxAudit::default);
     audit::count_sides(&mut audit, &old.classes, &examples, 0);
     // Every side is given now: nothing may be dealt anew.
     let given: Vec<Option<Split>> = examples.iter().map(|e| Some(e.split)).collect();
-    let hash = content_hash(&old.classes, &examples, &given);
-    let classes = old.classes.clone();
-    let manifest = Manifest { version: MANIFEST_VERSION, hash, classes, examples, audit, parent: Some(parent) };
+    let hash = content_hash(old.labels, &old.classes, &examples, &given);
+    let (labels, classes) = (old.labels, old.classes.clone());
+    let manifest = Manifest { version: MANIFEST_VERSION, hash, labels, classes, examples, audit, parent: Some(parent) };
     write_manifest(&manifest, &dir.join(MANIFEST))?;
     sync_dir(dir)?;
     std::fs::rename(dir, out).map_err(DataError::io(out))?;
@@ -70,6 +75,11 @@ fn apply(old: &Manifest, changes: &BTreeMap<usize, Change>) -> Result<(Vec<(usiz
     for (index, change) in changes {
         if *index >= count {
             return Err(DataError::UnknownExample { index: *index, count });
+        }
+        if matches!(change, Change::Label(_)) && old.labels == Labels::Boxes {
+            let what =
+                format!("example {index} has boxes, not one class, and cannot be given another; remove it instead");
+            return Err(DataError::InvalidLayout(what));
         }
         if let Change::Label(class) = change
             && *class >= old.classes.len()
@@ -100,9 +110,12 @@ fn apply(old: &Manifest, changes: &BTreeMap<usize, Change>) -> Result<(Vec<(usiz
         return Err(DataError::InvalidLayout(what));
     }
     // The first of equals stays; the sort is stable, so that is the one with the lower old number.
-    kept.sort_by(|(_, a), (_, b)| (a.class, &a.sha256).cmp(&(b.class, &b.sha256)));
+    kept.sort_by(|(_, a), (_, b)| {
+        (a.class, &a.sha256).cmp(&(b.class, &b.sha256)).then(compare_boxes(&a.boxes, &b.boxes))
+    });
     let before = kept.len();
-    kept.dedup_by(|(_, later), (_, first)| later.class == first.class && later.sha256 == first.sha256);
+    let same = |a: &Example, b: &Example| (a.class, &a.sha256, &a.boxes) == (b.class, &b.sha256, &b.boxes);
+    kept.dedup_by(|(_, later), (_, first)| same(later, first));
     parent.removed += before - kept.len();
     let mut numbers = HashMap::new();
     for (_, example) in &mut kept {
@@ -116,6 +129,11 @@ fn apply(old: &Manifest, changes: &BTreeMap<usize, Change>) -> Result<(Vec<(usiz
 fn check_sides(old: &Manifest, kept: &[(usize, Example)], limits: &Limits) -> Result<(), DataError> {
     let classes = &old.classes;
     let mut short = Vec::new();
+    if old.labels == Labels::Boxes {
+        let examples: Vec<Example> = kept.iter().map(|(_, e)| e.clone()).collect();
+        boxes::check_counts(&examples, &[], limits)?;
+        return boxes::check_variety(&examples);
+    }
     for (class, name) in classes.iter().enumerate() {
         let had = |split| old.examples.iter().any(|e| e.class == class && e.split == split);
         let of_class = || kept.iter().filter(|(_, e)| e.class == class);

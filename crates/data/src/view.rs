@@ -1,7 +1,28 @@
 //! A task's part of a data set: its own classes, and which examples are of them.
 
-use crate::{DataError, Dataset, error::ShortClass};
+use crate::{DataError, Dataset, Labels, Manifest, error::ShortClass};
 use kindling_spec::Split;
+
+/// The group of each of the data set's classes, if it is in one.
+pub(crate) fn labels_of(
+    manifest: &Manifest,
+    groups: &[(String, Vec<String>)],
+) -> Result<Vec<Option<usize>>, DataError> {
+    let mut label_of = vec![None; manifest.classes.len()];
+    for (label, (_, members)) in groups.iter().enumerate() {
+        for member in members {
+            let Some(class) = manifest.classes.iter().position(|name| name == member) else {
+                return Err(DataError::UnknownClass { class: member.clone(), classes: manifest.classes.clone() });
+            };
+            if label_of[class].replace(label).is_some() {
+                return Err(DataError::InvalidLayout(format!(
+                    "the data set's class `{member}` is named twice; a class belongs to one group"
+                )));
+            }
+        }
+    }
+    Ok(label_of)
+}
 
 /// The examples of a task. Each entry is (example, label): an index into the manifest's examples
 /// and one into `classes`.
@@ -23,26 +44,18 @@ impl View {
     ///
     /// # Errors
     /// [`DataError::UnknownClass`] when a class is not the data set's; [`DataError::InvalidLayout`]
-    /// when there are fewer than two groups or a class is in two of them;
+    /// when there are fewer than two groups, a class is in two of them, or the labels are boxes;
     /// [`DataError::TooFewExamples`] when a group has none on one of the sides.
     pub fn new(dataset: &Dataset, groups: &[(String, Vec<String>)]) -> Result<Self, DataError> {
         let manifest = dataset.manifest();
-        let mut label_of = vec![None; manifest.classes.len()];
+        if manifest.labels != Labels::Classes {
+            let what = "this data set's labels are boxes, not classes of whole pictures; use it to detect objects";
+            return Err(DataError::InvalidLayout(what.into()));
+        }
         if groups.len() < 2 {
             return Err(DataError::InvalidLayout("a task tells at least two classes apart; name another".into()));
         }
-        for (label, (_, members)) in groups.iter().enumerate() {
-            for member in members {
-                let Some(class) = manifest.classes.iter().position(|name| name == member) else {
-                    return Err(DataError::UnknownClass { class: member.clone(), classes: manifest.classes.clone() });
-                };
-                if label_of[class].replace(label).is_some() {
-                    return Err(DataError::InvalidLayout(format!(
-                        "the data set's class `{member}` is named twice; a class belongs to one group"
-                    )));
-                }
-            }
-        }
+        let label_of = labels_of(manifest, groups)?;
         let classes = groups.iter().map(|(name, _)| name.clone()).collect();
         let mut view = Self { classes, train: Vec::new(), validation: Vec::new(), test: Vec::new() };
         for (index, example) in manifest.examples.iter().enumerate() {

@@ -2,4 +2,5 @@
 
 pub mod calibration;
 pub mod image_classification;
+pub mod object_detection;
 pub mod unknown;
