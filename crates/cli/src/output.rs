@@ -1,6 +1,7 @@
 //! Text for people: sizes, tables, and JSON for machines.
 
 use crate::failure::{Exit, Failure};
+use kindling_export::{BoxClassMetrics, Card, SplitMetrics};
 use serde::Serialize;
 use std::io::Write;
 
@@ -92,8 +93,26 @@ pub(crate) fn left_table(head: &[&str], rows: &[Vec<String>]) -> String {
     top.into_iter().chain(rest).collect::<Vec<_>>().join("\n")
 }
 
+/// What a model's card says of the test split: a confusion matrix, or each class's boxes.
+pub(crate) fn figures(card: &Card) -> String {
+    match &card.test {
+        SplitMetrics::Classes(test) => confusion(&card.labels, &test.confusion),
+        SplitMetrics::Boxes(test) => {
+            let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), percent);
+            let row = |class: &BoxClassMetrics| {
+                let shares = [class.ap50, class.ap, class.precision, class.recall].map(share);
+                [class.label.clone()].into_iter().chain(shares).chain([class.boxes.to_string()]).collect()
+            };
+            let mut rows: Vec<Vec<String>> = test.per_class.iter().map(row).collect();
+            let all = [test.map50, test.map, test.precision, test.recall].map(share);
+            rows.push(["all".to_owned()].into_iter().chain(all).chain([test.boxes.to_string()]).collect());
+            table(&["class", "AP@.5", "AP@.5:.95", "precision", "recall", "boxes"], &rows)
+        }
+    }
+}
+
 /// A confusion matrix with its labels.
-pub(crate) fn confusion(labels: &[String], counts: &[Vec<u64>]) -> String {
+fn confusion(labels: &[String], counts: &[Vec<u64>]) -> String {
     let mut head = vec!["truth \\ answer"];
     head.extend(labels.iter().map(String::as_str));
     let rows: Vec<Vec<String>> = labels

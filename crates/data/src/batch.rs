@@ -190,7 +190,7 @@ struct Look {
 }
 
 /// The widest resolution; looks are kept on the stack.
-const WIDEST: usize = 96;
+const WIDEST: usize = 160;
 
 /// How one axis is looked at: zoomed about the middle, shifted, perhaps mirrored, edges repeated.
 struct Axis {

@@ -1,6 +1,6 @@
 //! A sealed data set, opened for reading.
 
-use crate::{DataError, Limits, Manifest, RESOLUTIONS, decode_image, manifest::MANIFEST_VERSION};
+use crate::{DataError, Limits, Manifest, decode_image, manifest::MANIFEST_VERSION};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use memmap2::Mmap;
 use std::fs::File;
@@ -47,7 +47,7 @@ impl Dataset {
             return Err(damaged(&path, format!("{} bytes of {end}", originals.len())));
         }
         let mut caches = Vec::new();
-        for resolution in RESOLUTIONS {
+        for resolution in manifest.labels.resolutions() {
             let path = dir.join(cache_name(*resolution));
             let cache = map(&path)?;
             let expected = manifest.examples.len() * resolution * resolution * 3;
@@ -109,13 +109,14 @@ impl Dataset {
         Ok(out.into_inner())
     }
 
-    /// All examples at one of [`RESOLUTIONS`]: `[examples, resolution, resolution, 3]`, RGB, in the
+    /// All examples at one of the labels' [`resolutions`](crate::Labels::resolutions): `[examples, resolution, resolution, 3]`, RGB, in the
     /// manifest's order.
     ///
     /// # Errors
     /// [`DataError::UnknownResolution`].
     pub fn cache(&self, resolution: usize) -> Result<&[u8], DataError> {
-        let found = RESOLUTIONS.iter().position(|r| *r == resolution).and_then(|i| self.caches.get(i));
+        let resolutions = self.manifest.labels.resolutions();
+        let found = resolutions.iter().position(|r| *r == resolution).and_then(|i| self.caches.get(i));
         found.map(|cache| &cache[..]).ok_or(DataError::UnknownResolution(resolution))
     }
 }

@@ -85,7 +85,7 @@ pub enum DataError {
     #[error("there is no example {index}; the data set has {count}, numbered from 0")]
     UnknownExample { index: usize, count: usize },
     /// A resolution that no cache was written for.
-    #[error("there is no cache of {0} pixels; a resolution is one of {sides:?}", sides = crate::RESOLUTIONS)]
+    #[error("there is no cache of {0} pixels; a resolution is one of {sides:?}, with boxes of {more:?}", sides = crate::RESOLUTIONS, more = crate::BOX_RESOLUTIONS)]
     UnknownResolution(usize),
     /// A buffer of another size than the batch.
     #[error("a batch of {expected} values was to be written to a buffer of {given}")]

@@ -47,7 +47,7 @@ pub fn ingest(
 }
 
 /// Reads a zip, tar, tar.gz or directory (told by content) into a new directory `out`: `manifest.json`,
-/// `originals.pack`, and `cache_{R}.u8` for each of [`RESOLUTIONS`].
+/// `originals.pack`, and `cache_{R}.u8` for each of the labels' [`resolutions`](Labels::resolutions).
 ///
 /// Where both are there, `labels` decides whether the pictures' classes or the boxes in them are read. Boxes
 /// may be COCO's JSON, Pascal VOC's XML, YOLO's texts or a `boxes.csv`, whichever is there.
@@ -196,7 +196,7 @@ fn build(
         unpacked.other_files += marks.other_files;
     }
     let (files, duplicates) = drop_copies(unpacked.files);
-    let decoded = decode_all(&files, dir, limits, progress, cancel)?;
+    let decoded = decode_all(&files, labels.resolutions(), dir, limits, progress, cancel)?;
 
     progress(Progress { stage: Stage::Auditing, done: 0, total: 1 });
     let mut examples = Vec::new();
@@ -296,13 +296,14 @@ struct Seen {
 /// Decodes every file once and writes the good ones' small copies to the caches, in order.
 fn decode_all(
     files: &[Packed],
+    resolutions: &[usize],
     dir: &Path,
     limits: &Limits,
     progress: OnProgress<'_>,
     cancel: &AtomicBool,
 ) -> Result<Vec<Result<Seen, DataError>>, DataError> {
     let mut caches = Vec::new();
-    for resolution in RESOLUTIONS {
+    for resolution in resolutions {
         let path = dir.join(cache_name(*resolution));
         caches.push((BufWriter::with_capacity(1 << 18, File::create(&path).map_err(DataError::io(&path))?), path));
     }
@@ -319,7 +320,8 @@ fn decode_all(
             .with_max_len(1)
             .map(|file| {
                 check(cancel)?;
-                let result = decode_one(&pack[file.offset as usize..][..file.bytes as usize], limits, &room);
+                let bytes = &pack[file.offset as usize..][..file.bytes as usize];
+                let result = decode_one(bytes, resolutions, limits, &room);
                 progress(Progress {
                     stage: Stage::Decoding,
                     done: done.fetch_add(1, Ordering::Relaxed) + 1,
@@ -351,12 +353,17 @@ fn decode_all(
     Ok(seen)
 }
 
-fn decode_one(bytes: &[u8], limits: &Limits, room: &Room) -> Result<(Seen, Vec<Vec<u8>>), DataError> {
+fn decode_one(
+    bytes: &[u8],
+    resolutions: &[usize],
+    limits: &Limits,
+    room: &Room,
+) -> Result<(Seen, Vec<Vec<u8>>), DataError> {
     let (width, height) = decode::image_size(bytes, limits)?;
     let _held = room.take(u64::from(width) * u64::from(height));
     let image = decode::decode_image(bytes, limits)?;
-    let floats = resize::resize_all(&image, RESOLUTIONS);
-    let hash = RESOLUTIONS.iter().zip(&floats).find(|(r, _)| **r == 32).map_or(0, |(_, f)| similar::perceptual_hash(f));
+    let floats = resize::resize_all(&image, resolutions);
+    let hash = resolutions.iter().zip(&floats).find(|(r, _)| **r == 32).map_or(0, |(_, f)| similar::perceptual_hash(f));
     let seen = Seen { width: image.width(), height: image.height(), hash };
     Ok((seen, floats.iter().map(|f| resize::to_u8(f)).collect()))
 }

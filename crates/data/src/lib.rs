@@ -39,7 +39,7 @@ pub use decode::{decode_image, image_size};
 pub use doubts::{Doubt, Doubts, deal_folds, find_doubts};
 pub use error::{DataError, ShortClass};
 pub use ingest::{TEMP_PREFIX, ingest, ingest_as, sweep};
-pub use limits::{Limits, OnProgress, Progress, RESOLUTIONS, Stage};
+pub use limits::{BOX_RESOLUTIONS, Limits, OnProgress, Progress, RESOLUTIONS, Stage};
 pub use manifest::{
     Audit, BoxAudit, Broken, ClassCount, Conflict, Example, LIST_CAP, Labelled, LabelledBox, Labels, Listed,
     MANIFEST_VERSION, Manifest, OddBox, Parent, Sizes,

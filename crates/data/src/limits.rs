@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// resolution is one of these.
 pub const RESOLUTIONS: &[usize] = &[24, 32, 48, 64, 96];
 
+/// Those of a data set with boxes: what is to be found is smaller than the picture.
+pub const BOX_RESOLUTIONS: &[usize] = &[24, 32, 48, 64, 96, 128, 160];
+
 /// What is accepted. The defaults are meant for a service open to strangers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {

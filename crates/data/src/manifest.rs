@@ -1,5 +1,6 @@
 //! What a sealed data set says of itself: `manifest.json`.
 
+use crate::limits::{BOX_RESOLUTIONS, RESOLUTIONS};
 use kindling_spec::Split;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,14 @@ pub enum Labels {
 impl Labels {
     fn is_classes(&self) -> bool {
         *self == Self::Classes
+    }
+
+    /// The sides, in pixels, of a data set's caches.
+    pub fn resolutions(self) -> &'static [usize] {
+        match self {
+            Self::Classes => RESOLUTIONS,
+            Self::Boxes => BOX_RESOLUTIONS,
+        }
     }
 }
 

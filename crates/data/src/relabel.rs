@@ -5,7 +5,7 @@ use crate::dataset::{MANIFEST, ORIGINALS, cache_name};
 use crate::ingest::{TEMP_PREFIX, content_hash, sync_dir, write_manifest};
 use crate::layout::Layout;
 use crate::manifest::{MANIFEST_VERSION, Parent};
-use crate::{BoxAudit, DataError, Dataset, Example, Labels, Limits, Manifest, RESOLUTIONS, ShortClass, audit, boxes};
+use crate::{BoxAudit, DataError, Dataset, Example, Labels, Limits, Manifest, ShortClass, audit, boxes};
 use kindling_spec::Split;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -178,7 +178,7 @@ fn write_originals(dataset: &Dataset, kept: &[(usize, Example)], dir: &Path) -> 
 }
 
 fn write_caches(dataset: &Dataset, kept: &[(usize, Example)], dir: &Path) -> Result<(), DataError> {
-    for resolution in RESOLUTIONS {
+    for resolution in dataset.manifest().labels.resolutions() {
         let path = dir.join(cache_name(*resolution));
         let (from, length) = (dataset.cache(*resolution)?, resolution * resolution * 3);
         let mut cache = BufWriter::with_capacity(1 << 18, File::create(&path).map_err(DataError::io(&path))?);

@@ -6,7 +6,7 @@
 //! size and after each time. All three say the change of the share answered wrong on the validation split.
 
 use kindling_search::{Forecast, Measured, PowerLaw, binomial_variance};
-use kindling_spec::{AnalysisKind, ErrorCode, TaskId};
+use kindling_spec::{AnalysisKind, ErrorCode, TaskId, TaskKind};
 use kindling_store::{AnalysisRecord, TaskRecord, TrialRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -141,17 +141,17 @@ pub(crate) async fn run(work: &Work<'_>) -> Result<Found, EngineError> {
     // It is trained from its beginning.
     let config = service.trial_config(&plan, &TrialRecord { checkpoint: None, ..trial.clone() }).await?;
     let repeats = options.repeats.unwrap_or(2);
-    let each = plan.view().train.len().max(1) * SHARES.len() * repeats as usize;
+    let each = plan.view()?.train.len().max(1) * SHARES.len() * repeats as usize;
     let epochs = options.epochs.unwrap_or_else(|| (IMAGES / each).clamp(EPOCHS.0, EPOCHS.1) as u32);
     let (device, signals, at) = (device(work.device).await?, work.signals.clone(), plan.clone());
     let curve = blocking(move || {
-        let view = at.view();
+        let view = at.view()?;
         let input = CurveInput { config: &config, dataset: &dataset, view, parts: &SHARES, repeats, epochs };
         learning_curve(&device, &input, &mut |share| signals.tell(share), &signals.cancel)
     })
     .await?;
 
-    let view = plan.view();
+    let view = plan.view()?;
     let validation = view.validation.len();
     let noise = training_noise(&curve);
     let (now, law) = (view.train.len() as f64, PowerLaw::fit(&measured(&curve, validation, noise, CurvePoint::error)));
@@ -286,6 +286,11 @@ impl Service {
     /// ([`ErrorCode::AnalysisBusy`]).
     pub async fn seek_advice(&self, id: &TaskId, options: &AdviceOptions) -> Result<AnalysisRecord, EngineError> {
         options.check()?;
+        let task = self.task(id).await?;
+        if task.spec.kind != TaskKind::ImageClassification {
+            let what = format!("advice is measured for tasks of the kind `{}` only", TaskKind::ImageClassification);
+            return Err(EngineError::refused(ErrorCode::InvalidRequest, what));
+        }
         if self.leaderboard(id).await?.is_empty() {
             return Err(no_model(id));
         }

@@ -89,8 +89,7 @@ pub(crate) fn learning_curve(
             let config = TrialConfig { seed, ..(*config).clone() };
             let trained = train_once(device, &config, dataset, &part_view, epochs, &mut tell, cancel)?;
             done += 1.0;
-            let found =
-                metrics(&trained.validation_probabilities, classes, &truth, &Objective::default(), &view.classes);
+            let found = metrics(&trained.validation_answers, classes, &truth, &Objective::default(), &view.classes);
             point.errors.push(1.0 - found.accuracy);
             point.class_errors.iter_mut().zip(&found.per_class).for_each(|(sum, class)| *sum += 1.0 - class.recall);
         }

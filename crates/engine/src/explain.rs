@@ -3,7 +3,7 @@
 use image::RgbImage;
 use kindling_data::{Limits, decode_image, resize_f32};
 use kindling_export::network_files;
-use kindling_graph::{Heat, Tensor, heat};
+use kindling_graph::{Answer, Heat, Tensor, heat};
 use kindling_spec::{ErrorCode, ModelId};
 use std::io::Cursor;
 use std::path::Path;
@@ -27,6 +27,10 @@ impl Service {
     /// There is no such model or class, its weights were not exported, or the image cannot be read or is too large.
     pub async fn explain(&self, id: &ModelId, image: &[u8], class: Option<&str>) -> Result<Vec<u8>, EngineError> {
         let model = self.open_model(id).await?;
+        if model.answer() == Answer::Boxes {
+            let what = "a heat map is of a class; this model finds objects, whose boxes say where they are";
+            return Err(EngineError::refused(ErrorCode::InvalidRequest, what));
+        }
         let (_, path) = self.model_file(id, WEIGHTS).await?;
         let (bytes, limits) = (image.to_vec(), self.limits().clone());
         let wanted = class.map(|name| {

@@ -1,16 +1,17 @@
 //! The files that take longer than a search can wait for each of its models: made once a study is over, for the models that
 //! it picks, and added to their bundles.
 
-use kindling_data::{Dataset, View, load_exact};
-use kindling_export::{BundleInput, Card, Int8, network_files, write_bundle};
+use kindling_data::{Dataset, load_exact};
+use kindling_export::{BundleInput, Card, Int8, Truth, network_files, write_bundle};
 use kindling_graph::{Graph, Quantized, Tensor, Weights, quantize};
-use kindling_spec::{ExportFormat, ModelId, TaskId};
+use kindling_spec::{ExportFormat, ModelId, Split, TaskId};
 use kindling_store::ModelRecord;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::error::blocking;
+use crate::kinds::Right;
 use crate::models::{TestAnswers, bundle_key};
 use crate::release::{EXPORT_PREFIX, file_record, judges};
 use crate::{EngineError, Plan, Service, clock::now_ms};
@@ -115,12 +116,16 @@ struct Finishing {
 
 impl Finishing {
     fn write(mut self, wanted: &[ExportFormat], out: &Path) -> Result<Vec<kindling_export::FileInfo>, EngineError> {
-        let view = self.plan.view();
+        let kind = self.plan.kind();
         let (graph, weights) = network_files(&self.from)?;
-        let judges = judges(&self.dataset, view, &self.answers.probabilities)?;
-        let truth: Vec<usize> = view.test.iter().map(|(_, label)| *label).collect();
-        let (quantized, pictures) = match rounded(&graph, &weights, &self.dataset, view) {
-            Ok(quantized) => (Some(quantized), levels(&graph, &self.dataset, &view.test)?),
+        let judges = judges(&self.dataset, &self.plan, &graph, &self.answers.probabilities)?;
+        let right = kind.right();
+        let truth = match &right {
+            Right::Classes(labels) => Truth::Classes(labels),
+            Right::Boxes(measure) => Truth::Boxes(measure),
+        };
+        let (quantized, pictures) = match rounded(&graph, &weights, &self.dataset, kind.picks(Split::Validation)) {
+            Ok(quantized) => (Some(quantized), levels(&graph, &self.dataset, &kind.picks(Split::Test))?),
             // So many inputs to one layer that 32 bits do not hold the sum: there are files of floats alone.
             Err(EngineError::Graph(error)) => {
                 tracing::warn!(model = %self.card.model, %error, "the network has no files of 8 bits");
@@ -139,12 +144,12 @@ impl Finishing {
             extra_files.push((BURNPACK.to_owned(), std::fs::read(&burnpack).map_err(EngineError::io(&burnpack))?));
         }
         let checks = std::mem::take(&mut self.card.checks);
-        let labels = view.classes.clone();
+        let labels = kind.classes().to_vec();
         Ok(write_bundle(
             &BundleInput {
                 graph: &graph,
                 weights: &weights,
-                int8: quantized.as_ref().map(|quantized| Int8 { quantized, pictures: &pictures, truth: &truth }),
+                int8: quantized.as_ref().map(|quantized| Int8 { quantized, pictures: &pictures, truth }),
                 labels: &labels,
                 card: self.card,
                 judges: &judges,
@@ -158,9 +163,14 @@ impl Finishing {
 }
 
 /// The network in 8 bits, its ranges chosen on validation images.
-fn rounded(graph: &Graph, weights: &Weights, dataset: &Dataset, view: &View) -> Result<Quantized, EngineError> {
-    let step = view.validation.len().div_ceil(CALIBRATION).max(1);
-    let picks: Vec<_> = view.validation.iter().copied().step_by(step).collect();
+fn rounded(
+    graph: &Graph,
+    weights: &Weights,
+    dataset: &Dataset,
+    validation: Vec<(usize, usize)>,
+) -> Result<Quantized, EngineError> {
+    let step = validation.len().div_ceil(CALIBRATION).max(1);
+    let picks: Vec<_> = validation.into_iter().step_by(step).collect();
     let input = &graph.input;
     let images = load_exact(dataset, &picks, input.height, &input.mean, &input.std)?;
     let shape = vec![picks.len(), input.channels, input.height, input.width];

@@ -16,6 +16,7 @@ mod explain;
 mod finishing;
 mod fleet;
 mod fleets;
+mod kinds;
 mod models;
 mod pretrained;
 mod relabel;
@@ -39,7 +40,7 @@ pub use fleets::{
     FleetComparison, FleetContent, FleetCost, FleetDifference, FleetFile, FleetReport, FleetSide, FleetStatus,
     MemberStatus,
 };
-pub use models::{LeaderboardEntry, Mistake, Pick, Prediction, TestAnswers};
+pub use models::{LeaderboardEntry, Mistake, Object, Pick, Prediction, Said, TestAnswers, say};
 pub use relabel::ChangeRequest;
 pub use scheduler::{Scheduler, run_scheduler};
 pub use service::Service;

@@ -1,7 +1,9 @@
 //! Finished models: ranked, opened, asked.
 
+use image::RgbImage;
 use kindling_data::decode_image;
 use kindling_export::OnnxModel;
+use kindling_graph::{Answer, Found};
 use kindling_search::pareto_front;
 use kindling_spec::{ErrorCode, ModelId, TaskId, TrialId};
 use kindling_store::{FileRecord, ModelRecord, TrialRecord};
@@ -97,20 +99,49 @@ fn pick(entries: &mut [LeaderboardEntry]) {
 /// A model's answer to one image.
 #[derive(Debug, Clone, Serialize)]
 pub struct Prediction {
-    /// The likeliest class.
-    pub label: String,
-    /// Each class with its probability, in the order of the model's outputs.
-    pub probabilities: Vec<(String, f32)>,
-    /// Whether the likeliest class is so unlikely that the image is probably of none; absent if the model cannot tell.
-    pub unknown: Option<bool>,
-    /// The class that the task is after, and whether it is there by the threshold on the card.
-    pub decision: Option<(String, bool)>,
+    /// What the model says.
+    pub said: Said,
     /// The image's width in pixels.
     pub width: u32,
     /// The image's height in pixels.
     pub height: u32,
-    /// Milliseconds the model took, decoding not counted.
+    /// Milliseconds the network and its preprocessing took.
     pub milliseconds: f64,
+}
+
+/// What a model says of an image, by its kind of task.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Said {
+    /// One class of several.
+    Class {
+        /// The likeliest.
+        label: String,
+        /// Each class with its probability, in the order of the model's outputs.
+        probabilities: Vec<(String, f32)>,
+        /// Whether the likeliest class is so unlikely that the image is probably of none; absent if the model cannot tell.
+        unknown: Option<bool>,
+        /// The class that the task is after, and whether it is there by the threshold on the card.
+        decision: Option<(String, bool)>,
+    },
+    /// What is where.
+    Objects {
+        /// The surest first.
+        objects: Vec<Object>,
+        /// The score that each has at least.
+        at_least: f32,
+    },
+}
+
+/// Something in an image.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Object {
+    /// Its class.
+    pub label: String,
+    /// How sure the model is, 0 to 1.
+    pub score: f32,
+    /// Left, top, right and bottom in shares of the image's width and height, 0 to 1.
+    pub sides: [f32; 4],
 }
 
 /// A test example that a model answered wrong.
@@ -207,35 +238,20 @@ impl Service {
         Ok((file.clone(), path))
     }
 
-    /// Runs the model's own ONNX file on an image file's bytes.
+    /// Runs the model's own ONNX file on an image file's bytes. Of objects those are said whose score is `at_least`, or where
+    /// that is not given what the model's card says.
     ///
     /// # Errors
     /// There is no such model, it was not exported as ONNX, or the image cannot be read or is too large.
-    pub async fn predict(&self, id: &ModelId, image: &[u8]) -> Result<Prediction, EngineError> {
+    pub async fn predict(&self, id: &ModelId, image: &[u8], at_least: Option<f32>) -> Result<Prediction, EngineError> {
         let model = self.open_model(id).await?;
         let (bytes, limits) = (image.to_vec(), self.limits().clone());
         blocking(move || {
             let image = decode_image(&bytes, &limits)?;
             let started = Instant::now();
-            let answers = model.predict(image.as_raw(), image.width(), image.height())?;
+            let said = say(&model, &image, at_least)?;
             let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-            let probabilities: Vec<_> = model.labels().iter().cloned().zip(answers).collect();
-            let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-            let label = best.map(|(name, _)| name.clone()).unwrap_or_default();
-            let unknown = best.zip(model.unknown_below()).map(|((_, probability), below)| *probability < below);
-            let decision = model.decision().and_then(|(name, at_least)| {
-                let (_, probability) = probabilities.iter().find(|(label, _)| *label == name)?;
-                Some((name, *probability >= at_least))
-            });
-            Ok(Prediction {
-                label,
-                probabilities,
-                unknown,
-                decision,
-                width: image.width(),
-                height: image.height(),
-                milliseconds,
-            })
+            Ok(Prediction { said, width: image.width(), height: image.height(), milliseconds })
         })
         .await
     }
@@ -269,6 +285,31 @@ impl Service {
         let bytes = self.store().files.get(&answers_key(id)).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }
+}
+
+/// What a model says of an image.
+///
+/// # Errors
+/// The file cannot be run.
+pub fn say(model: &OnnxModel, image: &RgbImage, at_least: Option<f32>) -> Result<Said, EngineError> {
+    let (width, height) = image.dimensions();
+    if model.answer() == Answer::Boxes {
+        let at_least = at_least.unwrap_or_else(|| model.at_least());
+        let name = |class: usize| model.labels().get(class).cloned().unwrap_or_default();
+        let found = model.detect(image.as_raw(), width, height, at_least)?;
+        let object = |found: Found| Object { label: name(found.class), score: found.score, sides: found.sides };
+        return Ok(Said::Objects { objects: found.into_iter().map(object).collect(), at_least });
+    }
+    let answers = model.predict(image.as_raw(), width, height)?;
+    let probabilities: Vec<_> = model.labels().iter().cloned().zip(answers).collect();
+    let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    let label = best.map(|(name, _)| name.clone()).unwrap_or_default();
+    let unknown = best.zip(model.unknown_below()).map(|((_, probability), below)| *probability < below);
+    let decision = model.decision().and_then(|(name, at_least)| {
+        let (_, probability) = probabilities.iter().find(|(label, _)| *label == name)?;
+        Some((name, *probability >= at_least))
+    });
+    Ok(Said::Class { label, probabilities, unknown, decision })
 }
 
 fn entry(model: ModelRecord, trial: &TrialRecord, pareto: bool) -> LeaderboardEntry {

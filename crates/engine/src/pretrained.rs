@@ -39,7 +39,7 @@ impl Service {
             return Ok(config(None));
         }
         if let Some(model) = plan.earlier(&trial.genome)
-            && let Some(weights) = self.earlier_weights(model, &graph, &plan.view().classes, seed).await?
+            && let Some(weights) = self.earlier_weights(model, &graph, plan.kind().classes(), seed).await?
         {
             return Ok(config(Some(weights)));
         }

@@ -132,7 +132,7 @@ impl Scheduler {
         }
         let mut jobs = Vec::new();
         for _ in 0..slots {
-            let history: Vec<Observation> = trials.iter().map(|t| observe(t, plan.view().classes.len())).collect();
+            let history: Vec<Observation> = trials.iter().map(|t| observe(t, plan.kind().classes().len())).collect();
             let moment = Moment {
                 trials_left: task.budget.trials.map(|t| t.saturating_sub(trials.len() as u32)),
                 seconds_left: left.map(|l| l - export_reserve(total.unwrap_or(0.0))),
@@ -319,7 +319,7 @@ impl Service {
     pub(crate) async fn make_plan(&self, spec: &TaskSpec, dataset: Arc<Dataset>) -> Result<Plan, EngineError> {
         let (planned, open) = (spec.clone(), dataset.clone());
         let plan = crate::error::blocking(move || Plan::new(&planned, &open)).await?;
-        let earlier = self.earlier(spec, plan.view(), &dataset).await?;
+        let earlier = self.earlier(spec, plan.kind(), &dataset).await?;
         Ok(plan.begin_from(earlier))
     }
 }

@@ -5,11 +5,13 @@ use kindling_graph::{Cost, Graph};
 use kindling_models::{FAMILIES, Family, build_graph, default_genomes};
 use kindling_search::{Ladder, Sampler, derive_seed, samplers::Random};
 use kindling_spec::{
-    BackboneName, Constraints, Domain, ErrorCode, FamilySpace, Genome, ModelId, Param, SearchSpace, TaskSpec, Value,
+    BackboneName, Constraints, Domain, ErrorCode, FamilySpace, Genome, ModelId, Param, SearchSpace, Split, TaskKind,
+    TaskSpec, Value,
 };
 use std::collections::BTreeMap;
 
 use crate::EngineError;
+use crate::kinds::{self, Kind};
 
 /// A rung shows the network at least this many images, so that a small data set's first rung tells something.
 const LEAST_IMAGES: usize = 1_500;
@@ -26,7 +28,7 @@ const TAUGHT: f64 = 0.5;
 #[derive(Debug)]
 pub struct Plan {
     spec: TaskSpec,
-    view: View,
+    kind: Box<dyn Kind>,
     space: SearchSpace,
     portfolio: Vec<Genome>,
     ladder: Ladder,
@@ -50,9 +52,9 @@ impl Plan {
     /// A class has no example in a split, or no network of the search space meets the limits
     /// ([`ErrorCode::LimitsTooTight`]); the message says by how much and which limit binds.
     pub fn new(spec: &TaskSpec, dataset: &Dataset) -> Result<Self, EngineError> {
-        let view = View::new(dataset, &spec.groups(&dataset.manifest().classes))?;
-        let space = whole_space(spec.backbone, spec.distillation);
-        let mut portfolio = portfolio(&space, uneven(&view));
+        let kind = kinds::open(spec, dataset)?;
+        let space = whole_space(spec.kind, spec.backbone, spec.distillation);
+        let mut portfolio = portfolio(&space, uneven(&kind.counts(Split::Train)));
         if spec.distillation {
             // The first does not wait for the teacher.
             for (number, genome) in portfolio.iter_mut().enumerate() {
@@ -61,7 +63,7 @@ impl Plan {
             }
         }
         // Shrunk once to what the task allows, where it can be.
-        let classes = view.classes.len();
+        let classes = kind.classes().len();
         let wished = portfolio.clone();
         let mut portfolio: Vec<Genome> =
             portfolio.into_iter().filter_map(|genome| fit(&spec.constraints, classes, genome)).collect();
@@ -72,9 +74,9 @@ impl Plan {
             let small = small.filter_map(|genome| fit(&spec.constraints, classes, genome));
             portfolio.splice(1..1, small.collect::<Vec<_>>());
         }
-        let first = LEAST_IMAGES.div_ceil(view.train.len().max(1)).clamp(1, 50) as u32;
+        let first = LEAST_IMAGES.div_ceil(kind.picks(Split::Train).len().max(1)).clamp(1, 50) as u32;
         let ladder = Ladder { first, eta: ETA, top: TOP };
-        let plan = Self { spec: spec.clone(), view, space, portfolio, ladder, earlier: None };
+        let plan = Self { spec: spec.clone(), kind, space, portfolio, ladder, earlier: None };
         plan.check_limits()?;
         Ok(plan)
     }
@@ -106,9 +108,20 @@ impl Plan {
         &self.spec
     }
 
+    /// What its kind of task makes of examples and answers.
+    pub(crate) fn kind(&self) -> &dyn Kind {
+        self.kind.as_ref()
+    }
+
     /// The task's examples.
-    pub fn view(&self) -> &View {
-        &self.view
+    ///
+    /// # Errors
+    /// They are not of one class each.
+    pub fn view(&self) -> Result<&View, EngineError> {
+        self.kind.view().ok_or_else(|| {
+            let what = format!("this is only for tasks of the kind `{}`", TaskKind::ImageClassification);
+            EngineError::refused(ErrorCode::InvalidRequest, what)
+        })
     }
 
     /// What may be chosen.
@@ -136,16 +149,16 @@ impl Plan {
     /// # Errors
     /// The genome is not one of the space.
     pub fn graph(&self, genome: &Genome) -> Result<Graph, EngineError> {
-        Ok(build_graph(genome, self.view.classes.len())?)
+        Ok(build_graph(genome, self.kind.classes().len())?)
     }
 
     /// The genome if it meets the limits that are known without running it, else one near it that does.
     pub fn fit(&self, genome: Genome) -> Option<Genome> {
-        fit(&self.spec.constraints, self.view.classes.len(), genome)
+        fit(&self.spec.constraints, self.kind.classes().len(), genome)
     }
 
     fn check_limits(&self) -> Result<(), EngineError> {
-        let (constraints, classes) = (&self.spec.constraints, self.view.classes.len());
+        let (constraints, classes) = (&self.spec.constraints, self.kind.classes().len());
         let mut least: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
         let drawn = (0..DRAWS).filter_map(|n| Random.suggest(&self.space, &[], self.spec.seed, n, 0));
         for genome in portfolio(&self.space, false).into_iter().chain(drawn) {
@@ -207,12 +220,13 @@ fn adopt(space: &SearchSpace, genome: &Genome) -> Option<Genome> {
     Some(Genome { family: genome.family.clone(), params: params.collect::<Option<_>>()? })
 }
 
-/// Every family's parameters with those of training; of the pretrained families only the one asked for.
-fn whole_space(backbone: Option<BackboneName>, distillation: bool) -> SearchSpace {
-    let mut training = kindling_train::params();
+/// The parameters of every family of a kind with those of training; of the pretrained families only the one asked for.
+fn whole_space(kind: TaskKind, backbone: Option<BackboneName>, distillation: bool) -> SearchSpace {
+    let mut training = kindling_train::params_of(kind);
     training.extend(distillation.then(kindling_train::distillation));
     let may = |family: &&&dyn Family| {
-        family.backbone().is_none_or(|own| backbone.is_some_and(|wanted| wanted.as_str() == own.name()))
+        family.kind() == kind
+            && family.backbone().is_none_or(|own| backbone.is_some_and(|wanted| wanted.as_str() == own.name()))
     };
     let families = FAMILIES.iter().filter(may).map(|family| FamilySpace {
         family: family.name().to_owned(),
@@ -331,15 +345,13 @@ fn default_training(uneven: bool) -> [(&'static str, Value); 14] {
 
 /// Good first networks for these examples, with the training that studies start from; no limits are looked at.
 pub(crate) fn first_genomes(view: &View) -> Vec<Genome> {
-    portfolio(&whole_space(None, false), uneven(view))
+    let mut counts = vec![0; view.classes.len()];
+    view.train.iter().for_each(|(_, label)| counts[*label] += 1);
+    portfolio(&whole_space(TaskKind::ImageClassification, None, false), uneven(&counts))
 }
 
 /// Whether the largest class has more than twice the smallest's examples.
-fn uneven(view: &View) -> bool {
-    let mut counts = vec![0usize; view.classes.len()];
-    for (_, label) in &view.train {
-        counts[*label] += 1;
-    }
+fn uneven(counts: &[u64]) -> bool {
     counts.iter().max() > counts.iter().min().map(|least| least * 2).as_ref()
 }
 
@@ -353,9 +365,10 @@ fn portfolio(space: &SearchSpace, uneven: bool) -> Vec<Genome> {
         .map(|family| {
             default_genomes(&family.family)
                 .into_iter()
-                .map(|params| Genome {
-                    family: family.family.clone(),
-                    params: training.clone().into_iter().chain(params).collect(),
+                .map(|params| {
+                    let own = |name: &String| family.params.iter().any(|param| param.name == *name);
+                    let usual = training.clone().into_iter().filter(|(name, _)| own(name));
+                    Genome { family: family.family.clone(), params: usual.chain(params).collect() }
                 })
                 .collect()
         })
@@ -395,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_learned_genomes_are_of_the_space_and_within_what_they_were_learned_for() {
-        let space = whole_space(None, false);
+        let space = whole_space(TaskKind::ImageClassification, None, false);
         let genomes = small_genomes().unwrap();
         assert!(!genomes.is_empty());
         for genome in genomes {
@@ -405,7 +418,7 @@ mod tests {
             let macs = cost(&genome, 10).unwrap().macs;
             assert!(macs <= 300_000, "{macs}");
             // Of another space it takes what that one has, and what it lacks from the usual.
-            let taught = adopt(&whole_space(None, true), &genome).unwrap();
+            let taught = adopt(&whole_space(TaskKind::ImageClassification, None, true), &genome).unwrap();
             assert_eq!(taught.params.get("distillation"), Some(&Value::Float(TAUGHT)));
         }
         let other = Genome { family: "efficientnet-lite0".into(), params: BTreeMap::new() };
@@ -414,7 +427,7 @@ mod tests {
 
     #[test]
     fn nearly_every_draw_is_made_to_fit_and_what_fits_is_left_alone() {
-        let space = whole_space(None, false);
+        let space = whole_space(TaskKind::ImageClassification, None, false);
         for constraints in constraints() {
             let drawn: Vec<Genome> = (0..120).filter_map(|n| Random.suggest(&space, &[], 7, n, 0)).collect();
             let mut fitted = 0;
@@ -437,7 +450,7 @@ mod tests {
     fn whatever_the_limits_are_nothing_that_breaks_one_is_ever_suggested() {
         for (round, backbone) in [None, Some(BackboneName::EfficientNetLite0)].into_iter().cycle().take(24).enumerate()
         {
-            let space = whole_space(backbone, backbone.is_some());
+            let space = whole_space(TaskKind::ImageClassification, backbone, backbone.is_some());
             let draw = |stream: u64, low: f64, high: f64| {
                 let bits = derive_seed(round as u64, stream);
                 // One limit in three is not set.

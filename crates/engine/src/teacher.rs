@@ -45,11 +45,12 @@ impl Service {
         }
         let (plan, dataset, device) = (plan.clone(), dataset.clone(), device.clone());
         let answers = blocking(move || {
-            let picks = &plan.view().train;
+            let view = plan.view()?;
+            let picks = &view.train;
             let labels: Vec<usize> = picks.iter().map(|(_, label)| *label).collect();
             let groups: Vec<u32> = picks.iter().map(|(at, _)| dataset.manifest().examples[*at].group).collect();
             let folds = deal_folds(&labels, &groups, FOLDS, plan.spec().seed);
-            Ok(held_out_answers(&device, &features, &labels, &folds, plan.view().classes.len())?)
+            Ok(held_out_answers(&device, &features, &labels, &folds, view.classes.len())?)
         })
         .await?;
         self.keep(&answers_key, &answers).await?;
@@ -75,7 +76,7 @@ impl Service {
         })
         .await?;
         let net = Arc::new((graph, weights));
-        let blocks = plan.view().train.len().div_ceil(BLOCK);
+        let blocks = plan.view()?.train.len().div_ceil(BLOCK);
         let mut found: Vec<Option<Vec<f32>>> = vec![None; blocks];
         // Blocks that another worker is making are passed over at first and waited for in the end.
         for wait in [false, true] {
@@ -93,7 +94,7 @@ impl Service {
                         let (plan, dataset, device) = (plan.clone(), dataset.clone(), device.clone());
                         let (net, cancel) = (net.clone(), cancel.clone());
                         let features = blocking(move || {
-                            let picks = plan.view().train.chunks(BLOCK).nth(block).unwrap_or_default();
+                            let picks = plan.view()?.train.chunks(BLOCK).nth(block).unwrap_or_default();
                             Ok(features(&device, &net.0, &net.1, &dataset, picks, &cancel.cancel)?)
                         })
                         .await?;

@@ -1,6 +1,6 @@
 //! What to make of probabilities: when a class is there, and which answers are too unsure to be answers.
 
-use kindling_data::load_exact;
+use kindling_data::{View, load_exact};
 use kindling_export::{CardDecision, CardUnknown, Refused};
 use kindling_models::tasks::image_classification::top;
 use kindling_models::tasks::unknown::threshold;
@@ -24,12 +24,12 @@ impl Release<'_> {
     ///
     /// The greatest probability is the score (Hendrycks and Gimpel 2017) because every file gives it already; on held-out classes
     /// the others were not enough better to be worth a second output (BENCHMARKS.md).
-    pub(crate) fn unknown(&self, test: &[f32]) -> Result<Option<CardUnknown>, EngineError> {
-        let classes = self.plan.view().classes.len().max(1);
+    pub(crate) fn unknown(&self, view: &View, test: &[f32]) -> Result<Option<CardUnknown>, EngineError> {
+        let classes = view.classes.len().max(1);
         let scores = |answers: &[f32]| -> Vec<f64> {
             answers.chunks_exact(classes).map(|row| row.get(top(row)).copied().map_or(0.0, f64::from)).collect()
         };
-        let validation = scores(self.validation_probabilities);
+        let validation = scores(self.validation_answers);
         let Some(below) = threshold(&validation, REFUSED).filter(|_| validation.len() >= LEAST_EXAMPLES) else {
             return Ok(None);
         };
@@ -40,22 +40,21 @@ impl Release<'_> {
             let share = scores.iter().filter(|score| **score < below).count() as f64 / images.max(1) as f64;
             refused.extend((images > 0).then(|| Refused { of: of.to_owned(), images, share }));
         };
-        add("validation images (by which the limit was set)", self.validation_probabilities);
+        add("validation images (by which the limit was set)", self.validation_answers);
         add("test images", test);
-        add("images of classes that the task leaves out", &self.answer(&self.others(), false)?);
-        let step = self.plan.view().test.len().div_ceil(PROBES).max(1);
-        let some: Vec<_> = self.plan.view().test.iter().copied().step_by(step).collect();
+        add("images of classes that the task leaves out", &self.answer(&self.others(view), false)?);
+        let step = view.test.len().div_ceil(PROBES).max(1);
+        let some: Vec<_> = view.test.iter().copied().step_by(step).collect();
         add("test images cut into 16 tiles and put together wrongly", &self.answer(&some, true)?);
         Ok(Some(CardUnknown { below, refused }))
     }
 
-    /// From which probability on to say that the objective's class is there: chosen by the validation split, measured on the
-    /// test split.
-    pub(crate) fn decision(&self, test: &[f32]) -> Option<CardDecision> {
-        let view = self.plan.view();
+    /// From which probability on to say that the objective's class is there: `threshold`, which the validation split chose,
+    /// measured on the test split.
+    pub(crate) fn decision(&self, view: &View, threshold: Option<f64>, test: &[f32]) -> Option<CardDecision> {
         let label = self.plan.spec().objective.class.clone()?;
         let class = view.classes.iter().position(|name| *name == label)?;
-        let at_least = self.validation.threshold?;
+        let at_least = threshold?;
         let (mut told, mut there, mut both) = (0u64, 0u64, 0u64);
         for (row, (_, truth)) in test.chunks_exact(view.classes.len().max(1)).zip(&view.test) {
             let (says, is) = (f64::from(row[class]) >= at_least, *truth == class);
@@ -68,8 +67,7 @@ impl Release<'_> {
     }
 
     /// Examples that the task leaves out.
-    fn others(&self) -> Vec<(usize, usize)> {
-        let view = self.plan.view();
+    fn others(&self, view: &View) -> Vec<(usize, usize)> {
         let count = self.dataset.manifest().examples.len();
         let mut left_out = vec![true; count];
         for (example, _) in view.train.iter().chain(&view.validation).chain(&view.test) {

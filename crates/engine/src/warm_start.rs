@@ -3,13 +3,14 @@
 use kindling_data::{Dataset, View};
 use kindling_graph::{Graph, Weights};
 use kindling_models::{backbones::pretrained_weights, build_graph};
-use kindling_spec::{ModelId, SpecError, TaskSpec, TaskState, WarmStart};
+use kindling_spec::{ModelId, SpecError, Split, TaskKind, TaskSpec, TaskState, WarmStart};
 use kindling_store::TaskRecord;
 use kindling_train::Checkpoint;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::blocking;
+use crate::kinds::{self, Kind};
 use crate::{EngineError, Service, space::Earlier};
 
 /// Earlier tasks that are asked, the newest first.
@@ -22,6 +23,9 @@ const SIDE: usize = 96;
 const LEAST_TOLD: f64 = 0.25;
 /// Genomes that are taken over from the earlier study, the best first.
 const GENOMES: usize = 3;
+
+/// The layers whose outputs are classes, in every family.
+const OUTPUTS: [&str; 2] = ["head.logits", "head.map"];
 
 impl Service {
     /// What a task that is posted begins from: of `auto`, what was found.
@@ -45,6 +49,8 @@ impl Service {
                 }
                 Ok(spec.warm_start.clone())
             }
+            // Only answers that are classes can be asked what they tell.
+            WarmStart::Auto if spec.kind != TaskKind::ImageClassification => Ok(WarmStart::Off),
             WarmStart::Auto => {
                 let mut found: Option<(f64, ModelId)> = None;
                 for task in self.earlier_tasks(spec).await? {
@@ -98,7 +104,7 @@ impl Service {
     pub(crate) async fn earlier(
         &self,
         spec: &TaskSpec,
-        view: &View,
+        kind: &dyn Kind,
         dataset: &Dataset,
     ) -> Result<Earlier, EngineError> {
         let WarmStart::Model(id) = &spec.warm_start else { return Ok(Earlier::default()) };
@@ -120,9 +126,10 @@ impl Service {
         }
         let task = meta.task(&model.task).await?;
         let old = self.open_dataset(&task.dataset).await?;
-        let learned = View::new(&old, &task.spec.groups(&old.manifest().classes))?.train;
+        let learned = kinds::open(&task.spec, &old)?.picks(Split::Train);
         let seen: HashSet<&str> = learned.iter().map(|(at, _)| old.manifest().examples[*at].sha256.as_str()).collect();
-        let told = view.test.iter().any(|(at, _)| seen.contains(dataset.manifest().examples[*at].sha256.as_str()));
+        let known = |at: usize| seen.contains(dataset.manifest().examples[at].sha256.as_str());
+        let told = kind.picks(Split::Test).into_iter().any(|(at, _)| known(at));
         if told {
             tracing::warn!(%id, "it has learned from pictures of the test split; only its network is taken over");
         }
@@ -149,7 +156,7 @@ impl Service {
         blocking(move || {
             let old = build_graph(&trial.genome, classes)?;
             let mut weights = Checkpoint::from_bytes(&bytes)?.average(&old)?;
-            weights.retain(|name, _| same || !name.starts_with("head.logits"));
+            weights.retain(|name, _| same || !OUTPUTS.iter().any(|layer| name.starts_with(layer)));
             Ok(pretrained_weights(&graph, &weights, seed).ok())
         })
         .await

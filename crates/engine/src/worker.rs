@@ -6,9 +6,6 @@
 
 use kindling_data::{Dataset, Limits};
 use kindling_export::{EnergyMeter, measure_latency};
-use kindling_graph::scale_logits;
-use kindling_models::tasks::calibration::{reliability, temperature, with_temperature};
-use kindling_models::tasks::image_classification::{Metrics, metrics};
 use kindling_search::pareto_front;
 use kindling_spec::{TaskId, TrialId, TrialState};
 use kindling_store::{Beat, Job, ModelRecord, RungResult, TaskRecord, TrialRecord, WorkerRecord};
@@ -22,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::blocking;
+use crate::kinds::Validated;
 use crate::models::{answers_key, bundle_key, mistakes_key};
 use crate::release::{Release, Released, making_cost};
 use crate::scheduler::export_reserve;
@@ -234,12 +232,12 @@ impl Worker {
         };
         let (device, at_work, seen) = (self.device.clone(), work.clone(), signals.clone());
         let outcome = blocking(move || {
+            let (plan, dataset) = (&at_work.plan, &at_work.dataset);
+            let examples = plan.kind().examples(dataset, &plan.spec().objective, teacher.as_deref());
             let input = RungInput {
                 config: &at_work.config,
-                dataset: &at_work.dataset,
-                view: at_work.plan.view(),
-                teacher: teacher.as_deref(),
-                objective: &at_work.plan.spec().objective,
+                dataset,
+                examples: examples.as_ref(),
                 checkpoint: checkpoint.as_deref(),
                 from_epoch: at_work.trial.epochs,
                 to_epoch: at_work.trial.target_epochs,
@@ -248,11 +246,8 @@ impl Worker {
             Ok(run_rung(&device, input, &mut |_| {}, &seen.cancel)?)
         })
         .await?;
-        let view = work.plan.view();
-        let labels: Vec<usize> = view.validation.iter().map(|(_, label)| *label).collect();
-        let probabilities = &outcome.validation_probabilities;
-        let validation =
-            metrics(probabilities, view.classes.len(), &labels, &work.plan.spec().objective, &view.classes);
+        let (kind, objective) = (work.plan.kind(), &work.plan.spec().objective);
+        let validation = kind.validate(&work.config.graph, &outcome.validation_answers, objective)?;
         let outcome = Arc::new(outcome);
         if self.deserves_model(&work, &validation).await? && signals.why() != Stop::Lost {
             let released = self.release(&work, &outcome).await?;
@@ -272,7 +267,7 @@ impl Worker {
     }
 
     /// Keeps the checkpoint and the result.
-    async fn record(&self, work: &Work, outcome: &RungOutcome, validation: &Metrics) -> Result<(), EngineError> {
+    async fn record(&self, work: &Work, outcome: &RungOutcome, validation: &Validated) -> Result<(), EngineError> {
         let store = self.service.store();
         let trial = &work.trial;
         // The token is in the name: a worker thought dead cannot overwrite its successor's file.
@@ -281,8 +276,8 @@ impl Worker {
         let result = RungResult {
             rung: trial.rung,
             epochs: outcome.epochs,
-            value: validation.objective,
-            metrics: serde_json::to_value(validation)?,
+            value: validation.value,
+            metrics: validation.metrics.clone(),
             train_loss: outcome.train_loss,
             seconds: outcome.seconds,
             images_per_second: outcome.images_per_second,
@@ -301,12 +296,12 @@ impl Worker {
     }
 
     /// Whether a trial with this result should be made a model now.
-    async fn deserves_model(&self, work: &Work, validation: &Metrics) -> Result<bool, EngineError> {
+    async fn deserves_model(&self, work: &Work, validation: &Validated) -> Result<bool, EngineError> {
         let models = self.service.store().meta.models(&work.task.id).await?;
         let bytes = work.config.graph.cost()?.weights_bytes;
-        Ok(models.iter().all(|m| leads(validation.objective, bytes, m)) || {
+        Ok(models.iter().all(|m| leads(validation.value, bytes, m)) || {
             let mut points: Vec<Vec<f64>> = models.iter().map(|m| vec![-m.value, m.weights_bytes as f64]).collect();
-            points.push(vec![-validation.objective, bytes as f64]);
+            points.push(vec![-validation.value, bytes as f64]);
             work.trial.rung >= PARETO_RUNG && pareto_front(&points).contains(&(points.len() - 1))
         })
     }
@@ -323,26 +318,18 @@ impl Worker {
         let (work, outcome) = (work.clone(), outcome.clone());
         let (device, scratch) = (self.device.clone(), self.service.scratch());
         blocking(move || {
-            let (view, objective) = (work.plan.view(), &work.plan.spec().objective);
-            let labels: Vec<usize> = view.validation.iter().map(|(_, label)| *label).collect();
-            let (probabilities, classes) = (&outcome.validation_probabilities, view.classes.len());
-            let told = temperature(probabilities, classes, &labels);
-            let scaled = scale_logits(&work.config.graph, &outcome.weights, (1.0 / told) as f32)?;
-            let told = if scaled.is_some() { told } else { 1.0 };
-            let probabilities = with_temperature(probabilities, classes, told);
-            let validation = metrics(&probabilities, classes, &labels, objective, &view.classes);
+            let graph = &work.config.graph;
+            let settled = work.plan.kind().settle(graph, &outcome.weights, &outcome.validation_answers)?;
             Release {
                 device: &device,
                 plan: &work.plan,
                 dataset: &work.dataset,
                 task: &task,
                 trial: &work.trial,
-                graph: &work.config.graph,
-                weights: scaled.as_ref().unwrap_or(&outcome.weights),
-                temperature: told,
-                validation: &validation,
-                validation_probabilities: &probabilities,
-                validation_reliability: &reliability(&probabilities, classes, &labels),
+                graph,
+                weights: settled.weights.as_ref().unwrap_or(&outcome.weights),
+                temperature: settled.temperature,
+                validation_answers: &settled.answers,
                 making,
                 scratch: &scratch,
             }

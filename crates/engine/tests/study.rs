@@ -1,7 +1,7 @@
 //! Whole studies without processes: the scheduler is stepped and one worker runs as a task.
 
 use kindling_data::{Limits, sample};
-use kindling_engine::{EngineError, Scheduler, Service, WorkerOptions, run_scheduler, run_worker};
+use kindling_engine::{EngineError, Said, Scheduler, Service, WorkerOptions, run_scheduler, run_worker};
 use kindling_spec::{
     Budget, DatasetId, DatasetState, ErrorCode, ModelId, TaskId, TaskKind, TaskState, TrialState, WarmStart,
 };
@@ -97,10 +97,11 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
     let (mut right, mut unknown, mut total) = (0u32, 0u32, 0u32);
     for (i, example) in open.manifest().examples.iter().enumerate() {
         if example.split == kindling_spec::Split::Test {
-            let answer = service.predict(&best.model, &open.original(i).expect("bytes")).await.expect("answers");
+            let answer = service.predict(&best.model, &open.original(i).expect("bytes"), None).await.expect("answers");
+            let Said::Class { label, unknown: unsure, .. } = answer.said else { panic!("a class") };
             let truth = if open.manifest().classes[example.class] == "fire" { "fire" } else { "other" };
-            right += u32::from(answer.label == truth);
-            unknown += u32::from(answer.unknown.expect("the model tells"));
+            right += u32::from(label == truth);
+            unknown += u32::from(unsure.expect("the model tells"));
             total += 1;
         }
     }
@@ -114,7 +115,7 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
     let mistakes = service.mistakes(&best.model).await.expect("are kept");
     assert_eq!(mistakes.len() as u32, total - right);
     assert!((f64::from(right) / f64::from(total) - best.test_value).abs() < 1e-9);
-    let error = service.predict(&best.model, b"<html>").await.expect_err("no image");
+    let error = service.predict(&best.model, b"<html>", None).await.expect_err("no image");
     assert_eq!(error.code(), ErrorCode::InvalidImage);
 
     // What would help is measured with the best network and the study's own trials.
@@ -140,7 +141,7 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
         trials.iter().map(|t| t.epochs).sum::<u32>()
     };
     let before = epochs().await;
-    let more = Budget { seconds: Some(6.0), trials: Some(1) };
+    let more = Budget { seconds: Some(12.0), trials: Some(1) };
     service.resume_task(&task, more).await.expect("goes on");
     assert_eq!(wait_until_over(&service, &task).await, TaskState::Complete);
     assert!(epochs().await > before, "the added time was used");

@@ -1,6 +1,6 @@
 //! Builds graphs line by line.
 
-use crate::{Graph, GraphError, InputSpec, Node, Op, Source};
+use crate::{Answer, Graph, GraphError, InputSpec, Node, Op, Source};
 
 /// Adds nodes one after another; each call gives the [`Source`] for the next. What is wrong is told
 /// once, by [`GraphBuilder::finish`], so that building reads as a plain list of layers.
@@ -13,7 +13,7 @@ pub struct GraphBuilder {
 impl GraphBuilder {
     /// An empty graph.
     pub fn new(input: InputSpec) -> Self {
-        Self { graph: Graph { input, nodes: Vec::new(), output: 0 }, shapes: Vec::new() }
+        Self { graph: Graph { input, nodes: Vec::new(), output: 0, answer: Answer::Classes }, shapes: Vec::new() }
     }
 
     /// The graph's input.
@@ -86,6 +86,12 @@ impl GraphBuilder {
         self.push(name, op, &[x])
     }
 
+    /// A 1x1 convolution with bias, for a map that comes out.
+    pub fn pointwise_with_bias(&mut self, name: &str, x: Source, out_channels: usize) -> Source {
+        let op = Op::Conv { out_channels, kernel: [1, 1], strides: [1, 1], pads: [0; 4], group: 1, bias: true };
+        self.push(name, op, &[x])
+    }
+
     /// Batch normalisation (Ioffe and Szegedy 2015) with the usual epsilon of 1e-5.
     pub fn batch_norm(&mut self, name: &str, x: Source) -> Source {
         self.push(name, Op::BatchNormalization { epsilon: 1e-5 }, &[x])
@@ -155,11 +161,19 @@ impl GraphBuilder {
     ///
     /// # Errors
     /// [`GraphError`] saying what is wrong first.
-    pub fn finish(mut self, output: Source) -> Result<Graph, GraphError> {
+    pub fn finish(self, output: Source) -> Result<Graph, GraphError> {
+        self.finish_as(output, Answer::Classes)
+    }
+
+    /// The same, its output to be read as `answer` says.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::finish`].
+    pub fn finish_as(mut self, output: Source, answer: Answer) -> Result<Graph, GraphError> {
         let Source::Node(output) = output else {
             return Err(GraphError::Graph("the output is the input itself; add a node".into()));
         };
-        self.graph.output = output;
+        (self.graph.output, self.graph.answer) = (output, answer);
         self.graph.validate()?;
         Ok(self.graph)
     }

@@ -95,7 +95,7 @@ fn drop_dropout(graph: &Graph) -> Graph {
             output = new;
         }
     }
-    Graph { input: graph.input.clone(), nodes, output }
+    Graph { input: graph.input.clone(), nodes, output, answer: graph.answer }
 }
 
 fn merge_norms(graph: &Graph) -> (Graph, Vec<Merge>) {
@@ -131,7 +131,7 @@ fn merge_norms(graph: &Graph) -> (Graph, Vec<Merge>) {
             output = new;
         }
     }
-    (Graph { input: graph.input.clone(), nodes, output }, merges)
+    (Graph { input: graph.input.clone(), nodes, output, answer: graph.answer }, merges)
 }
 
 fn merge_weights(weights: &mut Weights, merge: &Merge) -> Result<(), GraphError> {

@@ -21,6 +21,25 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// The node whose values come out.
     pub output: NodeId,
+    /// How they are to be read.
+    pub answer: Answer,
+}
+
+/// How a network's output is to be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// One logit a class, or features for whoever asks for them.
+    #[default]
+    Classes,
+    /// A map `[classes + 4, H, W]` of objects by their centres: see [`find_objects`](crate::find_objects).
+    Boxes,
+}
+
+impl Answer {
+    fn is_classes(&self) -> bool {
+        *self == Self::Classes
+    }
 }
 
 /// An image: RGB values are divided by 255, then `(x - mean) / std` per channel, then go in as
@@ -142,11 +161,13 @@ struct GraphFile {
     input: InputSpec,
     nodes: Vec<Node>,
     output: NodeId,
+    #[serde(default, skip_serializing_if = "Answer::is_classes")]
+    answer: Answer,
 }
 
 impl From<Graph> for GraphFile {
     fn from(graph: Graph) -> Self {
-        Self { version: VERSION, input: graph.input, nodes: graph.nodes, output: graph.output }
+        Self { version: VERSION, input: graph.input, nodes: graph.nodes, output: graph.output, answer: graph.answer }
     }
 }
 
@@ -157,7 +178,7 @@ impl TryFrom<GraphFile> for Graph {
         if file.version != VERSION {
             return Err(GraphError::Version(file.version));
         }
-        let graph = Self { input: file.input, nodes: file.nodes, output: file.output };
+        let graph = Self { input: file.input, nodes: file.nodes, output: file.output, answer: file.answer };
         graph.validate()?;
         Ok(graph)
     }

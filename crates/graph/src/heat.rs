@@ -101,5 +101,5 @@ fn tail(graph: &Graph, pool: NodeId, channels: usize) -> Result<Graph, GraphErro
         nodes.push(node);
     }
     let input = InputSpec { channels, height: 1, width: 1, mean: vec![0.0; channels], std: vec![1.0; channels] };
-    Ok(Graph { input, nodes, output: output - pool })
+    Ok(Graph { input, nodes, output: output - pool, answer: graph.answer })
 }

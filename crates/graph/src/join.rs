@@ -88,7 +88,7 @@ pub fn join_graph(graph: &Graph, count: usize) -> Result<Graph, GraphError> {
         return Err(GraphError::Graph("cannot be joined: its output is a map".into()));
     }
     nodes.push(Node { name: "joined_output".into(), op: Op::Flatten, inputs: vec![output] });
-    let joined = Graph { input, output: nodes.len() - 1, nodes };
+    let joined = Graph { input, output: nodes.len() - 1, nodes, answer: graph.answer };
     joined.validate()?;
     Ok(joined)
 }

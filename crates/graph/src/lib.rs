@@ -20,6 +20,7 @@
 
 mod builder;
 mod cost;
+mod detect;
 mod error;
 mod execute;
 mod fold;
@@ -37,10 +38,11 @@ mod tensor;
 
 pub use builder::GraphBuilder;
 pub use cost::{Cost, NodeCost};
+pub use detect::{Found, MOST_OBJECTS, find_objects};
 pub use error::GraphError;
 pub use execute::{execute, execute_with};
 pub use fold::{fold_batch_norm, fold_graph, scale_logits};
-pub use graph::{Graph, InputSpec, Node, NodeId, Source, VERSION};
+pub use graph::{Answer, Graph, InputSpec, Node, NodeId, Source, VERSION};
 pub use heat::{Heat, heat};
 pub use join::{join_graph, join_weights, part_weights};
 pub use lower::{Activation, Convolution, Layer, LayerKind, Lowered, Window, lower};

@@ -1,7 +1,7 @@
 //! The graph as code is generated from it: a list of few kinds of layers, each with its numbers, its geometry
 //! and its place in the arena.
 
-use crate::{Graph, GraphError, InputSpec, NodeId, Op, Source, Weights, fold_batch_norm, memory_plan};
+use crate::{Answer, Graph, GraphError, InputSpec, NodeId, Op, Source, Weights, fold_batch_norm, memory_plan};
 
 /// A network as deployed. What only reshapes is gone, normalisation is folded or a depthwise layer, a fully
 /// connected layer is a convolution over the whole of its input, an activation belongs to the layer before it
@@ -14,8 +14,10 @@ pub struct Lowered {
     pub input_offset: usize,
     /// In the order they run.
     pub layers: Vec<Layer>,
-    /// The layer whose values are the logits.
+    /// The layer whose values are the logits, or the map of objects.
     pub output: usize,
+    /// How they are to be read.
+    pub answer: Answer,
     /// Length of the arena in numbers: that of [`memory_plan`] for the folded graph.
     pub arena: usize,
 }
@@ -256,11 +258,13 @@ pub fn lower(graph: &Graph, weights: &Weights) -> Result<Lowered, GraphError> {
             to,
         });
     }
+    let is_answer = |shape: &[usize; 3]| graph.answer == Answer::Boxes || shape[1..] == [1, 1];
     match held.get(graph.output) {
-        Some((Source::Node(output), [_, 1, 1])) => Ok(Lowered {
+        Some((Source::Node(output), shape)) if is_answer(shape) => Ok(Lowered {
             input: graph.input.clone(),
             input_offset: plan.input_offset as usize / 4,
             output: *output,
+            answer: graph.answer,
             arena: plan.arena_bytes as usize / 4,
             layers,
         }),

@@ -1,7 +1,7 @@
 //! Validation and shape inference. Every number is checked before it is multiplied, so that a graph
 //! from anywhere is either refused with a reason or safe to cost and to run.
 
-use crate::{Graph, GraphError, NodeId, Op, Source};
+use crate::{Answer, Graph, GraphError, NodeId, Op, Source};
 use std::collections::HashSet;
 
 /// Most nodes in a graph.
@@ -75,6 +75,11 @@ impl Graph {
         self.shapes()?;
         if self.output >= self.nodes.len() {
             return Err(self.output_error());
+        }
+        let shape = self.output_shape()?;
+        if self.answer == Answer::Boxes && (shape.len() != 3 || shape[0] < 5) {
+            let what = format!("finds objects, so it must make a map of a channel a class and 4 more, not {shape:?}");
+            return Err(self.node_error(self.output, what));
         }
         let mut seen = HashSet::new();
         for (index, node) in self.nodes.iter().enumerate() {

@@ -2,7 +2,7 @@
 //! Times are Unix milliseconds.
 
 use kindling_data::Example;
-use kindling_engine::{FleetStatus, LeaderboardEntry, MemberStatus, Mistake, Prediction, Progress};
+use kindling_engine::{FleetStatus, LeaderboardEntry, MemberStatus, Mistake, Object, Prediction, Progress, Said};
 use kindling_spec::DatasetId;
 use kindling_store::{DatasetRecord, FileRecord, FleetRecord, RungResult, TaskRecord, TrialRecord};
 use serde::{Deserialize, Serialize};
@@ -440,10 +440,18 @@ impl FileView {
 pub(crate) struct Answer {
     /// The model that answered.
     model: String,
-    /// The most probable class.
-    label: String,
-    /// Each class and its probability, in the order of the model's outputs.
-    probabilities: Vec<ClassProbability>,
+    /// The most probable class; absent of models that find objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// Each class and its probability, in the order of the model's outputs; absent of models that find objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probabilities: Option<Vec<ClassProbability>>,
+    /// Of models that find objects: those in the picture, the surest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<Vec<ObjectView>>,
+    /// Of models that find objects: the score that each has at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_least: Option<f32>,
     /// Whether the most probable class is so improbable that the picture is likely of none; absent if the model cannot tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<bool>,
@@ -476,19 +484,48 @@ pub(crate) struct ClassProbability {
     pub(crate) probability: f32,
 }
 
+/// Something in a picture.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Object)]
+pub(crate) struct ObjectView {
+    /// Its class.
+    label: String,
+    /// How sure the model is, 0 to 1.
+    score: f32,
+    /// Where it is: left, top, right and bottom in shares of the picture's width and height, 0 to 1.
+    #[serde(rename = "box")]
+    sides: [f32; 4],
+}
+
 impl Answer {
     pub(crate) fn new(model: &kindling_spec::ModelId, given: Prediction) -> Self {
-        let pair = |(label, probability)| ClassProbability { label, probability };
-        Self {
+        let mut answer = Self {
             model: model.to_string(),
-            label: given.label,
-            probabilities: given.probabilities.into_iter().map(pair).collect(),
-            unknown: given.unknown,
-            decision: given.decision.map(|(label, there)| Decision { label, there }),
+            label: None,
+            probabilities: None,
+            objects: None,
+            at_least: None,
+            unknown: None,
+            decision: None,
             width: given.width,
             height: given.height,
             milliseconds: given.milliseconds,
+        };
+        match given.said {
+            Said::Class { label, probabilities, unknown, decision } => {
+                let pair = |(label, probability)| ClassProbability { label, probability };
+                answer.label = Some(label);
+                answer.probabilities = Some(probabilities.into_iter().map(pair).collect());
+                answer.unknown = unknown;
+                answer.decision = decision.map(|(label, there)| Decision { label, there });
+            }
+            Said::Objects { objects, at_least } => {
+                let view = |Object { label, score, sides }| ObjectView { label, score, sides };
+                answer.objects = Some(objects.into_iter().map(view).collect());
+                answer.at_least = Some(at_least);
+            }
         }
+        answer
     }
 }
 

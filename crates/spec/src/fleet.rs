@@ -232,6 +232,10 @@ fn check(value: &Value) -> Result<(), SpecError> {
     let mut walk = Walk::default();
     if let Some(map) = walk.object("", value, MEMBERS) {
         walk.heading(map, "fleet");
+        if map.get("kind").and_then(Value::as_str) == Some(TaskKind::ObjectDetection.as_str()) {
+            let what = format!("a fleet tells classes apart; use `{}`", TaskKind::ImageClassification);
+            walk.add("/kind", what);
+        }
         let present = |name: &str| map.get(name).filter(|v| !v.is_null());
         let specialists = present("specialists").map(|v| {
             if v.as_array().is_some_and(Vec::is_empty) {

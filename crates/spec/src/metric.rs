@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::TaskKind;
 use crate::state::words;
 
 words!(
@@ -16,6 +17,11 @@ words!(
         F1Macro = "f1_macro",
         /// Highest recall of one class at any threshold whose precision reaches a stated value.
         RecallAtPrecision = "recall_at_precision",
+        /// Mean over classes of the average precision of boxes, right where they overlap a true one by half (intersection
+        /// over union), as pycocotools computes it.
+        Map50 = "map50",
+        /// The same, mean over overlaps from .5 to .95: COCO's AP.
+        Map = "map",
     }
 );
 
@@ -48,6 +54,23 @@ pub struct Objective {
 
 fn maximize() -> Direction {
     Direction::Maximize
+}
+
+impl Metric {
+    /// Whether it is a figure of tasks of this kind.
+    pub fn is_of(self, kind: TaskKind) -> bool {
+        matches!(self, Self::Map50 | Self::Map) == (kind == TaskKind::ObjectDetection)
+    }
+}
+
+impl Objective {
+    /// What is made best in tasks of this kind, unless something else is asked for.
+    pub fn of(kind: TaskKind) -> Self {
+        match kind {
+            TaskKind::ImageClassification => Self::default(),
+            TaskKind::ObjectDetection => Self { metric: Metric::Map50, ..Self::default() },
+        }
+    }
 }
 
 impl Default for Objective {

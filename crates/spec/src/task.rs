@@ -14,6 +14,8 @@ words!(
     TaskKind {
         /// One class of several for each image.
         ImageClassification = "image-classification",
+        /// What is where in each image: boxes with classes.
+        ObjectDetection = "object-detection",
     }
 );
 
@@ -198,7 +200,7 @@ pub struct TaskSpec {
     /// Which classes are told apart; all when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
-    /// What is to be made best; accuracy when left out.
+    /// What is to be made best; when left out, accuracy, or where objects are found mAP@.5.
     #[serde(default)]
     pub objective: Objective,
     /// What the model may cost.
@@ -242,7 +244,10 @@ impl TaskSpec {
     /// Every violation there is, each with its JSON pointer and how to mend it.
     pub fn from_json(value: &serde_json::Value) -> Result<Self, validate::SpecError> {
         validate::check(value)?;
-        serde_json::from_value(value.clone()).map_err(|error| validate::SpecError::one("", error.to_string()))
+        let spec: Self =
+            serde_json::from_value(value.clone()).map_err(|error| validate::SpecError::one("", error.to_string()))?;
+        let objective = if value.get("objective").is_some() { spec.objective } else { Objective::of(spec.kind) };
+        Ok(Self { objective, ..spec })
     }
 
     /// Checks the parts that depend on the data set: the classes named must be among `classes`.

@@ -164,16 +164,22 @@ impl Walk {
         seen
     }
 
-    fn classes(&mut self, at: &str, value: &Value) {
+    fn classes(&mut self, at: &str, value: &Value, kind: TaskKind) {
+        // What is found need not be told from anything.
+        let least = if kind == TaskKind::ObjectDetection { 1 } else { 2 };
         match value {
-            Value::Array(_) => {
-                if self.names(at, value).len() < 2 {
-                    self.add(at, "names fewer than two classes; name at least two, or leave it out for all");
-                }
-            }
+            Value::Array(_) => match self.names(at, value).len() {
+                count if count >= least => {}
+                _ if least == 1 => self.add(at, "names no class; name one, or leave it out for all"),
+                _ => self.add(at, "names fewer than two classes; name at least two, or leave it out for all"),
+            },
             Value::Object(map) => {
-                if map.len() < 2 {
-                    self.add(at, "makes fewer than two classes; a model needs at least two to tell apart");
+                if map.len() < least {
+                    let what = match least {
+                        1 => "makes no class; a model needs at least one to find",
+                        _ => "makes fewer than two classes; a model needs at least two to tell apart",
+                    };
+                    self.add(at, what);
                 }
                 let mut owner = BTreeMap::new();
                 for (name, list) in map {
@@ -202,17 +208,26 @@ impl Walk {
         }
     }
 
-    fn objective(&mut self, at: &str, value: &Value) {
+    fn objective(&mut self, at: &str, value: &Value, kind: TaskKind) {
+        let known: Vec<_> = Metric::ALL.iter().filter(|m| m.is_of(kind)).map(|m| m.as_str()).collect();
         let Some(map) = self.object(at, value, &["metric", "direction", "class", "precision"]) else { return };
         let metric = match map.get("metric") {
             None => {
-                let known = quoted(Metric::ALL.iter().map(|m| m.as_str()));
+                let known = quoted(known.iter().copied());
                 self.add(format!("{at}/metric"), format!("is missing; use one of {known}"));
                 None
             }
             Some(v) => {
-                let words: Vec<_> = Metric::ALL.iter().map(|m| m.as_str()).collect();
-                self.word(&format!("{at}/metric"), v, &words);
+                let at = format!("{at}/metric");
+                match v.as_str().and_then(Metric::from_word).filter(|metric| !metric.is_of(kind)) {
+                    Some(metric) => {
+                        let known = quoted(known.iter().copied());
+                        self.add(at, format!("`{metric}` is no figure of `{kind}`; use one of {known}"));
+                    }
+                    None => {
+                        self.word(&at, v, &known);
+                    }
+                }
                 v.as_str().and_then(Metric::from_word)
             }
         };
@@ -380,11 +395,13 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
     let mut walk = Walk::default();
     if let Some(map) = walk.object("", value, MEMBERS) {
         walk.heading(map, "task");
+        let kind = map.get("kind").and_then(Value::as_str).and_then(TaskKind::from_word);
+        let kind = kind.unwrap_or(TaskKind::ImageClassification);
         if let Some(v) = map.get("classes").filter(|v| !v.is_null()) {
-            walk.classes("/classes", v);
+            walk.classes("/classes", v, kind);
         }
         if let Some(v) = map.get("objective") {
-            walk.objective("/objective", v);
+            walk.objective("/objective", v, kind);
         }
         if let Some(v) = map.get("constraints") {
             walk.constraints("/constraints", v);
@@ -398,6 +415,9 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         }
         match map.get("distillation") {
             None | Some(Value::Bool(false)) => {}
+            Some(Value::Bool(true)) if kind != TaskKind::ImageClassification => {
+                walk.add("/distillation", format!("there is no teacher for `{kind}`; leave this out"));
+            }
             Some(Value::Bool(true)) if map.get("backbone").is_some_and(|v| !v.is_null()) => {}
             Some(Value::Bool(true)) => {
                 walk.add("/distillation", "a backbone is the teacher: name one in `backbone`, or leave this out");

@@ -1,6 +1,8 @@
 //! Answers about every example from networks that did not see it.
 
-use crate::{OpenDevice, Progress, RungInput, RungOutcome, TrainError, TrialConfig, predict, run_rung};
+use crate::{
+    LabelledExamples, OpenDevice, Progress, RungInput, RungOutcome, TrainError, TrialConfig, predict, run_rung,
+};
 use kindling_data::{BatchSource, Dataset, View};
 use kindling_graph::{Graph, Weights};
 use kindling_spec::Objective;
@@ -95,9 +97,7 @@ pub fn train_once(
     let input = RungInput {
         config,
         dataset,
-        view,
-        teacher: None,
-        objective: &objective,
+        examples: &LabelledExamples { dataset, view, teacher: None, objective: &objective },
         checkpoint: None,
         from_epoch: 0,
         to_epoch: epochs,

@@ -2,7 +2,7 @@
 
 use crate::TrainError;
 use kindling_data::Augment;
-use kindling_spec::{Domain, Genome, Param};
+use kindling_spec::{Domain, Genome, Param, TaskKind};
 
 /// The rule by which gradients change weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +89,17 @@ pub fn params() -> Vec<Param> {
     ]
 }
 
+/// Those of [`params`] that mean something in tasks of a kind.
+pub fn params_of(kind: TaskKind) -> Vec<Param> {
+    let of_classes = |param: &Param| CLASSES_ONLY.contains(&param.name.as_str());
+    params().into_iter().filter(|param| kind == TaskKind::ImageClassification || !of_classes(param)).collect()
+}
+
+/// What changes targets that are classes; without it they are as they are.
+const CLASSES_ONLY: [&str; 3] = ["label_smoothing", "mixup", "class_weights"];
+
 impl Hyperparameters {
-    /// Reads and checks every parameter of [`params`].
+    /// Reads and checks every parameter of [`params`]; those that only classes have may be left out.
     ///
     /// # Errors
     /// [`TrainError::Genome`] naming the first that is missing or not finite, or has no meaning.
@@ -111,6 +120,7 @@ impl Hyperparameters {
             });
             if known { Ok(value) } else { Err(wrong(name, &format!("is `{value}`, which is not known"))) }
         };
+        let has = |name: &str| genome.params.contains_key(name);
         let batch_size = genome.int("batch_size").ok_or_else(|| wrong("batch_size", "is missing or not whole"))?;
         if !(1..=65_536).contains(&batch_size) {
             return Err(wrong("batch_size", &format!("is {batch_size}; it must be from 1 to 65536")));
@@ -122,14 +132,11 @@ impl Hyperparameters {
             momentum: real("momentum", 0.0, 0.9999)?,
             batch_size: batch_size as usize,
             warmup: real("warmup", 0.0, 1.0)?,
-            label_smoothing: real("label_smoothing", 0.0, 0.9)?,
-            mixup: real("mixup", 0.0, 1.0)?,
+            label_smoothing: if has("label_smoothing") { real("label_smoothing", 0.0, 0.9)? } else { 0.0 },
+            mixup: if has("mixup") { real("mixup", 0.0, 1.0)? } else { 0.0 },
             ema: real("ema", 0.0, 0.99999)?,
-            class_weights: word("class_weights")? == "on",
-            distillation: match genome.params.contains_key("distillation") {
-                true => real("distillation", 0.0, 1.0)?,
-                false => 0.0,
-            },
+            class_weights: has("class_weights") && word("class_weights")? == "on",
+            distillation: if has("distillation") { real("distillation", 0.0, 1.0)? } else { 0.0 },
             augment: Augment {
                 flip: word("flip")? == "on",
                 crop: real("crop", 0.0, 0.5)? as f32,

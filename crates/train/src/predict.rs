@@ -6,7 +6,7 @@ use crate::{
     trainer::{flatten, read},
 };
 use burn::tensor::{Tensor, TensorData};
-use kindling_graph::{Graph, Weights, fold_batch_norm};
+use kindling_graph::{Answer, Graph, Weights, fold_batch_norm};
 use kindling_kernels::{KernelError, Program, runs_on};
 use kindling_models::{ModelError, Network, tasks::image_classification::softmax};
 
@@ -15,10 +15,10 @@ const BATCH: usize = 128;
 /// The same for the processor's kernels, which keep every layer's values: few enough to stay in the cache.
 const KERNEL_BATCH: usize = 16;
 
-/// The probabilities of each class for each image.
+/// The probabilities of each class for each image; where objects are found, the maps as they are.
 ///
 /// # Shapes
-/// `nchw` is `[n, C, H, W]`, normalised as the graph's input says; gives `[n, classes]`.
+/// `nchw` is `[n, C, H, W]`, normalised as the graph's input says; gives `[n, classes]`, or `[n, classes + 4, h, w]`.
 ///
 /// # Errors
 /// [`TrainError::Input`] if there are not `n` images, [`TrainError::Graph`] if the weights are not
@@ -31,8 +31,9 @@ pub fn predict(
     n: usize,
 ) -> Result<Vec<f32>, TrainError> {
     let mut answers = answer(device, graph, weights, nchw, n)?;
-    let classes: usize = graph.output_shape()?.iter().product();
-    softmax(&mut answers, classes);
+    if graph.answer == Answer::Classes {
+        softmax(&mut answers, graph.output_shape()?.iter().product());
+    }
     Ok(answers)
 }
 

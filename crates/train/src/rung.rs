@@ -1,17 +1,17 @@
 //! A trial's training from one epoch to another.
 
 use crate::{
-    Checkpoint, Hyperparameters, OpenDevice, TrainError, Trainer,
+    Checkpoint, Examples, Hyperparameters, OpenDevice, TrainError, Trainer, Verdict,
     batches::{Batches, Place},
     device::guard,
     learning_rate, predict,
     trainer::read,
 };
 use burn::tensor::Tensor;
-use kindling_data::{BatchSource, Dataset, View};
+use kindling_data::{BatchSource, Dataset};
 use kindling_graph::{Graph, Weights};
-use kindling_models::{initial_weights, random::Random, tasks::image_classification::metrics};
-use kindling_spec::{Genome, Objective};
+use kindling_models::{initial_weights, random::Random};
+use kindling_spec::Genome;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
@@ -33,14 +33,10 @@ pub struct TrialConfig {
 pub struct RungInput<'a> {
     /// The trial.
     pub config: &'a TrialConfig,
-    /// The examples.
+    /// The pictures.
     pub dataset: &'a Dataset,
-    /// Which of them, as which classes.
-    pub view: &'a View,
-    /// A teacher's answers on the training split, `[examples, classes]` in its order, each row a distribution.
-    pub teacher: Option<&'a [f32]>,
-    /// What is to be made best; chooses between the weights and their moving average.
-    pub objective: &'a Objective,
+    /// What they teach, and what chooses between the weights and their moving average.
+    pub examples: &'a dyn Examples,
     /// Where the rung before it ended; `None` for a trial's first.
     pub checkpoint: Option<&'a [u8]>,
     /// First epoch.
@@ -82,8 +78,8 @@ pub struct RungOutcome {
     pub weights: Weights,
     /// Which they are: the better on the validation split.
     pub weights_from: WeightsFrom,
-    /// Their probabilities on the validation split, `[examples, classes]` in its order.
-    pub validation_probabilities: Vec<f32>,
+    /// Their answers on the validation split in its order, as [`predict`] gives them.
+    pub validation_answers: Vec<f32>,
     /// Mean loss over the rung's last epoch.
     pub train_loss: f64,
     /// Whole epochs trained since the trial's start; less than was asked for when the time was up.
@@ -125,13 +121,8 @@ fn train(
     if to <= from {
         return Err(TrainError::Input(format!("a rung from epoch {from} to {to} has nothing to train")));
     }
-    let classes: usize = graph.output_shape()?.iter().product();
-    if classes != input.view.classes.len() {
-        let wanted = input.view.classes.len();
-        return Err(TrainError::Input(format!("the graph answers {classes} classes, the task has {wanted}")));
-    }
     let settings = Hyperparameters::from_genome(genome)?;
-    let batches = Batches::new(input.dataset, input.view, input.teacher, &graph.input, &settings, *seed)?;
+    let batches = Batches::new(input.examples, graph, &settings, *seed)?;
     let drawn;
     let weights = match initial {
         Some(weights) => weights,
@@ -170,12 +161,12 @@ fn train(
     let images_per_second = trained as f64 / began.elapsed().as_secs_f64().max(1e-9);
 
     let checkpoint = trainer.checkpoint(ended.epochs)?.to_bytes()?;
-    let (weights, weights_from, validation_probabilities) = judge(device, input, &trainer, cancel)?;
+    let (weights, weights_from, validation_answers) = judge(device, input, &trainer, cancel)?;
     Ok(RungOutcome {
         checkpoint,
         weights,
         weights_from,
-        validation_probabilities,
+        validation_answers,
         train_loss: ended.loss,
         epochs: ended.epochs,
         seconds: start.elapsed().as_secs_f64(),
@@ -256,33 +247,31 @@ fn judge(
     cancel: &AtomicBool,
 ) -> Result<(Weights, WeightsFrom, Vec<f32>), TrainError> {
     let graph = &input.config.graph;
-    let picks = &input.view.validation;
+    let picks = input.examples.validation();
     let resolution = graph.input.height;
     let mut images = vec![0.0; picks.len() * graph.input.shape().iter().product::<usize>()];
     let source = BatchSource::new(input.dataset);
-    source.fill(picks, resolution, &graph.input.mean, &graph.input.std, None, &mut images)?;
-    let labels: Vec<usize> = picks.iter().map(|(_, label)| *label).collect();
-    let classes = &input.view.classes;
-    let mut best: Option<(f64, f64, Weights, WeightsFrom, Vec<f32>)> = None;
+    source.fill(&picks, resolution, &graph.input.mean, &graph.input.std, None, &mut images)?;
+    let mut best: Option<(Verdict, Weights, WeightsFrom, Vec<f32>)> = None;
     let candidates =
         [(WeightsFrom::Average, trainer.average_weights()?), (WeightsFrom::LastStep, trainer.raw_weights()?)];
     for (from, weights) in candidates {
         if cancel.load(Ordering::Relaxed) {
             return Err(TrainError::Cancelled);
         }
-        let probabilities = predict(device, graph, &weights, &images, picks.len())?;
-        if probabilities.iter().any(|p| !p.is_finite()) {
+        let answers = predict(device, graph, &weights, &images, picks.len())?;
+        if answers.iter().any(|p| !p.is_finite()) {
             // Weights may have become infinite in the last step, after its loss was computed.
             continue;
         }
-        let found = metrics(&probabilities, classes.len(), &labels, input.objective, classes);
-        let better = best.as_ref().is_none_or(|(objective, log_loss, ..)| {
-            found.objective > *objective || (found.objective == *objective && found.log_loss < *log_loss)
+        let found = input.examples.judge(graph, &answers);
+        let better = best.as_ref().is_none_or(|(verdict, ..)| {
+            found.objective > verdict.objective || (found.objective == verdict.objective && found.loss < verdict.loss)
         });
         if better {
-            best = Some((found.objective, found.log_loss, weights, from, probabilities));
+            best = Some((found, weights, from, answers));
         }
     }
     let last = TrainError::Diverged { epoch: input.to_epoch - 1, batch: 0, loss: f64::NAN };
-    best.map(|(_, _, weights, from, probabilities)| (weights, from, probabilities)).ok_or(last)
+    best.map(|(_, weights, from, answers)| (weights, from, answers)).ok_or(last)
 }

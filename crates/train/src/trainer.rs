@@ -1,7 +1,7 @@
 //! Training step by step.
 
-use crate::{Checkpoint, HostBatch, Hyperparameters, OpenDevice, TrainError, optimizer::Optimizer};
-use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use crate::{Checkpoint, HostBatch, Hyperparameters, OpenDevice, TrainError, loss::Loss, optimizer::Optimizer};
+use burn::tensor::{Device, Tensor, TensorData};
 use kindling_graph::{Graph, Tensor as Array, Weights};
 use kindling_models::{Learner, Network, Pass, random::Random};
 
@@ -13,6 +13,7 @@ pub(crate) const MOMENTUM: f32 = 0.1;
 pub struct Trainer {
     device: Device,
     learner: Learner,
+    loss: Loss,
     settings: Hyperparameters,
     optimizer: Optimizer,
     weights: Tensor<1>,
@@ -45,6 +46,7 @@ impl Trainer {
         let optimizer = Optimizer::new(settings, graph, &device)?;
         Ok(Self {
             learner: Learner::new(network, &device),
+            loss: Loss::of(graph)?,
             settings: settings.clone(),
             optimizer,
             average_weights: weights.clone(),
@@ -66,28 +68,30 @@ impl Trainer {
     /// One step on one batch; gives the batch's loss before it, still on the device.
     ///
     /// # Shapes
-    /// The batch's images are of the graph's input shape, its targets of the graph's classes.
+    /// The batch's images are of the graph's input shape, its targets those of the graph's answer.
     ///
     /// # Errors
     /// [`TrainError::Input`] if the batch does not fit the graph.
     pub fn step(&mut self, batch: HostBatch, learning_rate: f64, random: &mut Random) -> Result<Tensor<1>, TrainError> {
         let input = &self.learner.network().graph().input;
         let shape = [batch.size, input.channels, input.height, input.width];
-        let classes = batch.targets.len() / batch.size.max(1);
+        let numbers = batch.targets.len() / batch.size.max(1);
         if batch.size == 0
             || batch.images.len() != shape.iter().product::<usize>()
-            || batch.targets.len() != batch.size * classes
+            || batch.targets.len() != batch.size * numbers
         {
             return Err(TrainError::Input(format!("a batch of {} does not fit the graph's input", batch.size)));
         }
         let tracked = self.device.clone().autodiff();
         let images = Tensor::<4>::from_data(TensorData::new(batch.images, shape), &tracked);
-        let targets = Tensor::<2>::from_data(TensorData::new(batch.targets, [batch.size, classes]), &tracked);
+        let targets = Tensor::<2>::from_data(TensorData::new(batch.targets, [batch.size, numbers]), &tracked);
         let Pass { logits, statistics, leaves } = self.learner.forward(images, &self.weights, random)?;
-        if logits.dims() != [batch.size, classes] {
-            return Err(TrainError::Input(format!("the graph answers {:?}, not {classes} classes", logits.dims())));
+        let [_, answered] = logits.dims();
+        if self.loss.target_len(answered) != numbers {
+            let what = format!("{numbers} numbers are no target for the {answered} that the graph answers");
+            return Err(TrainError::Input(what));
         }
-        let loss = log_softmax(logits, 1).mul(targets).sum().neg();
+        let loss = self.loss.apply(logits, targets);
         let gradient = leaves.gradient(loss.backward());
         self.weights = self.optimizer.step(self.weights.clone(), gradient, learning_rate);
 

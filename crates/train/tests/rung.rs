@@ -7,7 +7,8 @@ use kindling_graph::{Graph, GraphBuilder, InputSpec, Source};
 use kindling_models::tasks::image_classification::metrics;
 use kindling_spec::{Genome, Objective, Value};
 use kindling_train::{
-    Checkpoint, RungInput, RungOutcome, TrainError, TrialConfig, open_device, params, predict, run_rung,
+    Checkpoint, LabelledExamples, RungInput, RungOutcome, TrainError, TrialConfig, open_device, params, predict,
+    run_rung,
 };
 use std::path::Path;
 use std::sync::LazyLock;
@@ -104,9 +105,7 @@ fn rung(
     let input = RungInput {
         config,
         dataset,
-        view,
-        teacher: None,
-        objective,
+        examples: &LabelledExamples { dataset, view, teacher: None, objective },
         checkpoint,
         from_epoch,
         to_epoch,
@@ -117,7 +116,7 @@ fn rung(
 
 fn accuracy(outcome: &RungOutcome) -> f64 {
     let labels: Vec<usize> = TOY.view.validation.iter().map(|(_, label)| *label).collect();
-    metrics(&outcome.validation_probabilities, 2, &labels, &Objective::default(), &TOY.view.classes).accuracy
+    metrics(&outcome.validation_answers, 2, &labels, &Objective::default(), &TOY.view.classes).accuracy
 }
 
 #[test]
@@ -144,7 +143,7 @@ fn a_resumed_rung_is_the_same_bit_for_bit() {
     assert!(second.checkpoint == again.checkpoint);
     assert_eq!(Checkpoint::from_bytes(&second.checkpoint).unwrap().epoch, 4);
     assert_eq!(second.weights, again.weights);
-    assert_eq!(second.validation_probabilities, again.validation_probabilities);
+    assert_eq!(second.validation_answers, again.validation_answers);
     // Another seed is another trial.
     let other = TrialConfig { seed: 8, ..config };
     assert_ne!(first.weights, rung(&other, None, 0..2).unwrap().weights);
@@ -160,7 +159,7 @@ fn weights_give_the_probabilities() {
     kindling_data::BatchSource::new(&TOY.dataset).fill(picks, 24, mean, std, None, &mut images).unwrap();
     let flex = open_device("flex").unwrap();
     let again = predict(&flex, &config.graph, &outcome.weights, &images, picks.len()).unwrap();
-    assert_eq!(again, outcome.validation_probabilities);
+    assert_eq!(again, outcome.validation_answers);
     assert!(again.chunks(2).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5));
     assert!(predict(&flex, &config.graph, &outcome.weights, &images, 1).is_err());
 }
@@ -180,9 +179,7 @@ fn cancelling_ends_within_a_batch() {
     let input = RungInput {
         config: &config,
         dataset,
-        view,
-        teacher: None,
-        objective,
+        examples: &LabelledExamples { dataset, view, teacher: None, objective },
         checkpoint: None,
         from_epoch: 0,
         to_epoch: 1000,
@@ -207,9 +204,7 @@ fn a_rung_whose_time_is_up_gives_what_it_has_and_can_be_gone_on_with() {
     let input = RungInput {
         config: &config,
         dataset,
-        view,
-        teacher: None,
-        objective,
+        examples: &LabelledExamples { dataset, view, teacher: None, objective },
         checkpoint: None,
         from_epoch: 0,
         to_epoch: 1_000_000,
@@ -217,7 +212,7 @@ fn a_rung_whose_time_is_up_gives_what_it_has_and_can_be_gone_on_with() {
     };
     let cut = run_rung(&open_device("flex").unwrap(), input, &mut |_| {}, &cancel).unwrap();
     assert!(cut.epochs < 1_000_000 && cut.train_loss.is_finite() && cut.images_per_second > 0.0);
-    assert_eq!(cut.validation_probabilities.len(), TOY.view.validation.len() * 2);
+    assert_eq!(cut.validation_answers.len(), TOY.view.validation.len() * 2);
     let on = rung(&config, Some(&cut.checkpoint), cut.epochs..cut.epochs + 1).unwrap();
     assert_eq!(on.epochs, cut.epochs + 1);
 }
@@ -260,9 +255,7 @@ fn a_teacher_outweighs_the_labels_as_far_as_the_genome_says() {
         let input = RungInput {
             config: &config,
             dataset,
-            view,
-            teacher: Some(&contrary),
-            objective,
+            examples: &LabelledExamples { dataset, view, teacher: Some(&contrary), objective },
             checkpoint: None,
             from_epoch: 0,
             to_epoch: 12,
@@ -277,9 +270,12 @@ fn a_teacher_outweighs_the_labels_as_far_as_the_genome_says() {
     let input = RungInput {
         config: &config,
         dataset: &TOY.dataset,
-        view: &TOY.view,
-        teacher: Some(&contrary[1..]),
-        objective: &Objective::default(),
+        examples: &LabelledExamples {
+            dataset: &TOY.dataset,
+            view: &TOY.view,
+            teacher: Some(&contrary[1..]),
+            objective: &Objective::default(),
+        },
         checkpoint: None,
         from_epoch: 0,
         to_epoch: 1,

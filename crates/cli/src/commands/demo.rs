@@ -6,6 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::meter::{Meter, Unit};
 use crate::{archive, output, running, sse, study};
 use kindling_data::sample;
+use kindling_engine::Said;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -305,14 +306,16 @@ fn try_one(client: &Client, dataset: &str, folder: &Path) -> Result<Value, Failu
     let example = page.pointer("/items/0").cloned().unwrap_or_default();
     let bytes = client.bytes(&text(&example, "image"))?;
     let model = predict::load(folder)?;
-    let answer = predict::ask(&model, &bytes)?;
-    let probability = answer.probabilities.iter().find(|(label, _)| *label == answer.label).map_or(0.0, |(_, p)| *p);
+    let Said::Class { label, probabilities, .. } = predict::ask(&model, &bytes, None)? else {
+        return Err(Failure::new(Exit::Failed, "the model finds objects, which the demo has none of"));
+    };
+    let probability = probabilities.iter().find(|(name, _)| *name == label).map_or(0.0, |(_, p)| *p);
     let truth = text(&example, "class");
     Ok(json!({
         "image": text(&example, "path"),
         "truth": truth,
-        "right": truth == answer.label,
-        "label": answer.label,
+        "right": truth == label,
+        "label": label,
         "probability": probability,
     }))
 }

@@ -3,6 +3,7 @@
 use crate::failure::{Exit, Failure};
 use crate::output;
 use kindling_data::{Limits, decode_image};
+use kindling_engine::{Object, Said, say};
 use kindling_export::OnnxModel;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -15,17 +16,12 @@ pub(crate) struct Predict {
     /// The images: PNG, JPEG, WebP, BMP or TIFF.
     #[arg(required = true)]
     images: Vec<PathBuf>,
+    /// Of a model that finds objects: say those with at least this score, 0 to 1, in place of what its card says.
+    #[arg(long, value_name = "SCORE")]
+    at_least: Option<f32>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// One answer.
-pub(crate) struct Answer {
-    pub(crate) label: String,
-    pub(crate) probabilities: Vec<(String, f32)>,
-    /// Whether the image is likely of none of the classes, where the model can tell.
-    pub(crate) unknown: Option<bool>,
 }
 
 impl Predict {
@@ -37,22 +33,10 @@ impl Predict {
             // One bad image does not keep the others from being answered.
             match std::fs::read(path)
                 .map_err(Failure::io(path, "the image cannot be read"))
-                .and_then(|b| ask(&model, &b))
+                .and_then(|b| ask(&model, &b, self.at_least))
             {
-                Ok(answer) if self.json => {
-                    let all: Map<String, Value> =
-                        answer.probabilities.iter().map(|(l, p)| (l.clone(), json!(p))).collect();
-                    answers.push(
-                        json!({"image": path, "label": answer.label, "probabilities": all, "unknown": answer.unknown}),
-                    );
-                }
-                Ok(answer) => {
-                    let mut all = answer.probabilities;
-                    all.sort_by(|a, b| b.1.total_cmp(&a.1));
-                    let all: Vec<_> = all.iter().map(|(l, p)| format!("{l} {p:.4}")).collect();
-                    let unsure = if answer.unknown == Some(true) { " (perhaps none of these)" } else { "" };
-                    output::say(&format!("{}: {}{unsure}", path.display(), all.join(", ")));
-                }
+                Ok(said) if self.json => answers.push(as_json(path, &said)),
+                Ok(said) => output::say(&format!("{}: {}", path.display(), in_words(said))),
                 Err(failure) => {
                     let failure = failure.at(path.display().to_string());
                     if self.json {
@@ -87,15 +71,42 @@ pub(crate) fn load(path: &Path) -> Result<OnnxModel, Failure> {
 }
 
 /// Decodes an image file and asks the model.
-pub(crate) fn ask(model: &OnnxModel, file: &[u8]) -> Result<Answer, Failure> {
+pub(crate) fn ask(model: &OnnxModel, file: &[u8], at_least: Option<f32>) -> Result<Said, Failure> {
     let image = decode_image(file, &Limits::default())?;
-    let (width, height) = image.dimensions();
-    let values = model
-        .predict(image.as_raw(), width, height)
-        .map_err(|error| Failure::new(Exit::Failed, format!("the model did not run: {error}")))?;
-    let probabilities: Vec<(String, f32)> = model.labels().iter().cloned().zip(values).collect();
-    let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-    let label = best.map(|(label, _)| label.clone()).unwrap_or_default();
-    let unknown = best.zip(model.unknown_below()).map(|((_, probability), below)| *probability < below);
-    Ok(Answer { label, probabilities, unknown })
+    say(model, &image, at_least).map_err(|error| Failure::new(Exit::Failed, format!("the model did not run: {error}")))
+}
+
+fn as_json(path: &Path, said: &Said) -> Value {
+    match said {
+        Said::Class { label, probabilities, unknown, .. } => {
+            let all: Map<String, Value> = probabilities.iter().map(|(l, p)| (l.clone(), json!(p))).collect();
+            json!({"image": path, "label": label, "probabilities": all, "unknown": unknown})
+        }
+        Said::Objects { objects, at_least } => {
+            let object = |o: &Object| json!({"label": o.label, "score": o.score, "box": o.sides});
+            let all: Vec<Value> = objects.iter().map(object).collect();
+            json!({"image": path, "objects": all, "at_least": at_least})
+        }
+    }
+}
+
+fn in_words(said: Said) -> String {
+    match said {
+        Said::Class { mut probabilities, unknown, .. } => {
+            probabilities.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let all: Vec<_> = probabilities.iter().map(|(l, p)| format!("{l} {p:.4}")).collect();
+            let unsure = if unknown == Some(true) { " (perhaps none of these)" } else { "" };
+            format!("{}{unsure}", all.join(", "))
+        }
+        Said::Objects { objects, at_least } if objects.is_empty() => {
+            format!("nothing from a score of {at_least:.2} on")
+        }
+        Said::Objects { objects, .. } => {
+            let object = |o: &Object| {
+                let [left, top, right, bottom] = o.sides.map(|side| side * 100.0);
+                format!("{} {:.2} at {left:.0}-{right:.0}% x {top:.0}-{bottom:.0}%", o.label, o.score)
+            };
+            objects.iter().map(object).collect::<Vec<_>>().join(", ")
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use crate::failure::{Exit, Failure};
 use crate::study::{self, Outcome, Request};
 use crate::{commands::sample::refuse_full, output, running};
+use kindling_export::Card;
 use kindling_spec::TaskSpec;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -79,15 +80,9 @@ impl Train {
         let board: Vec<Value> = outcome.leaderboard.iter().filter_map(|e| serde_json::to_value(e).ok()).collect();
         let metric = spec.pointer("/objective/metric").and_then(Value::as_str).unwrap_or("accuracy");
         output::say(&study::board(board.iter(), metric, 10));
-        let labels: Vec<String> =
-            outcome.best.card.get("labels").and_then(|l| serde_json::from_value(l.clone()).ok()).unwrap_or_default();
-        let counts: Vec<Vec<u64>> = outcome
-            .best
-            .card
-            .pointer("/test/confusion")
-            .and_then(|c| serde_json::from_value(c.clone()).ok())
-            .unwrap_or_default();
-        output::say(&format!("\nOn the test split:\n{}", output::confusion(&labels, &counts)));
+        let card: Card = serde_json::from_value(outcome.best.card.clone())
+            .map_err(|e| Failure::new(Exit::Failed, format!("the model card cannot be read: {e}")))?;
+        output::say(&format!("\nOn the test split:\n{}", output::figures(&card)));
         output::say(&format!(
             "\n{} trials in {:.0} s. The best model's files are in {}",
             outcome.progress.trials_started,

@@ -4,7 +4,7 @@
 use super::{Affine, Quantized, QuantizedKind, QuantizedLayer};
 use crate::execute::inside;
 use crate::lower::{Convolution, Layer, LayerKind, Window};
-use crate::{GraphError, Source};
+use crate::{Answer, GraphError, Source};
 
 /// What a layer makes.
 pub(super) enum Made {
@@ -101,15 +101,18 @@ impl Quantized {
         Ok(Made::Codes(finish(made, numbers)))
     }
 
-    /// The probabilities of one picture at the network's own size.
+    /// The probabilities of one picture at the network's own size, or the map of what it finds.
     ///
     /// # Shapes
-    /// `rgb`: `[H, W, C]` bytes. Returns `[classes]`.
+    /// `rgb`: `[H, W, C]` bytes. Returns `[classes]`, or the numbers of [`Graph::output_shape`](crate::Graph::output_shape).
     ///
     /// # Errors
     /// As [`Quantized::run`].
     pub fn answer(&self, rgb: &[u8]) -> Result<Vec<f32>, GraphError> {
         let logits: Vec<f64> = self.run(&self.codes(rgb))?.into_iter().map(super::logit).collect();
+        if self.lowered.answer == Answer::Boxes {
+            return Ok(logits.into_iter().map(|x| x as f32).collect());
+        }
         let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let powers: Vec<f64> = logits.iter().map(|x| (x - top).exp()).collect();
         let sum: f64 = powers.iter().sum();

@@ -15,7 +15,7 @@ pub use fixed::{LOGIT_BITS, Multiplier, SumFactors};
 pub use observe::Calibration;
 
 use crate::lower::{Activation, LayerKind, Lowered, lower};
-use crate::{Graph, GraphError, Tensor, Weights, fold_batch_norm};
+use crate::{Answer, Graph, GraphError, Tensor, Weights, fold_batch_norm};
 use build::build;
 use equalise::equalise;
 use observe::Observed;
@@ -109,7 +109,7 @@ pub enum QuantizedKind {
 /// Channels are scaled to fill the range that they share, then layer after layer is rounded and run: its weights one by
 /// one such that the later ones make up for the earlier ones' errors, its scales and biases such that the sums on the
 /// inputs as rounded so far are what they were. Of the ways to choose ranges the one is kept whose answers are nearest to
-/// those before, in Kullback-Leibler divergence.
+/// those before.
 ///
 /// # Shapes
 /// `images`: `[N, C, H, W]`, normalised as the graph's input says; 64 of the validation split do.
@@ -124,7 +124,7 @@ pub fn quantize(graph: &Graph, weights: &Weights, images: &Tensor) -> Result<Qua
     let mut best: Option<(f64, Quantized)> = None;
     for calibration in Calibration::ALL {
         let (candidate, logits) = build(&lowered, &factors, &observed, calibration, images)?;
-        let far = divergence(&logits, &observed.logits);
+        let far = divergence(graph.answer, &logits, &observed.logits);
         // The first is as good or better on most networks; a few images do not tell by less.
         if best.as_ref().is_none_or(|(least, _)| far < CLEARLY * *least) {
             best = Some((far, candidate));
@@ -136,8 +136,13 @@ pub fn quantize(graph: &Graph, weights: &Weights, images: &Tensor) -> Result<Qua
 /// The share of a divergence that is clearly less.
 const CLEARLY: f64 = 0.5;
 
-/// Kullback-Leibler divergence of all answers from those of the network as it was.
-fn divergence(found: &[Vec<i32>], truth: &[f32]) -> f64 {
+/// How far all answers are from those of the network as it was: by Kullback-Leibler divergence, or where they are maps by the
+/// squared differences.
+fn divergence(answer: Answer, found: &[Vec<i32>], truth: &[f32]) -> f64 {
+    if answer == Answer::Boxes {
+        let pairs = found.iter().flatten().zip(truth);
+        return pairs.map(|(found, truth)| (logit(*found) - f64::from(*truth)).powi(2)).sum();
+    }
     let classes = truth.len() / found.len().max(1);
     let answers = found.iter().zip(truth.chunks_exact(classes.max(1)));
     answers

@@ -1,6 +1,7 @@
 //! Families of networks: each turns a genome into a graph. To add one, write a file with a [`Family`]
 //! and its line in [`FAMILIES`]; the tests below then hold it to the same rules.
 
+mod centres;
 mod layers;
 mod plain;
 mod pretrained;
@@ -11,19 +12,25 @@ mod tests;
 
 use crate::{ModelError, backbones::Backbone};
 use kindling_graph::{Graph, GraphBuilder, GraphError, InputSpec, Source};
-use kindling_spec::{Genome, Param, Value};
+use kindling_spec::{Genome, Param, TaskKind, Value};
 use std::collections::BTreeMap;
 
 /// A parametrised set of networks.
 ///
 /// # Contract
-/// - Every genome within [`Family::params`] builds, for 2 classes and more, at every resolution.
-/// - The same genome and classes give the same graph, whose output is `[classes]` logits.
+/// - Every genome within [`Family::params`] builds, for 2 classes and more (1 where objects are found), at every
+///   resolution.
+/// - The same genome and classes give the same graph, whose output is what its kind of task wants: `[classes]` logits, or
+///   the map that [`kindling_graph::find_objects`] reads.
 /// - One parameter is `resolution`, a choice among the sizes that data sets are cached in.
 /// - Parameters that are not the family's (those of training) are ignored.
 pub trait Family: Sync {
     /// Its name in a genome.
     fn name(&self) -> &'static str;
+    /// The kind of task its networks are for.
+    fn kind(&self) -> TaskKind {
+        TaskKind::ImageClassification
+    }
     /// What may be chosen.
     fn params(&self) -> Vec<Param>;
     /// Good small networks to begin a search with, the fastest to train first; parameters of training may be among
@@ -42,8 +49,15 @@ pub trait Family: Sync {
 }
 
 /// Every family.
-pub static FAMILIES: &[&dyn Family] =
-    &[&plain::Plain, &residual::Residual, &separable::Separable, &pretrained::EFFICIENTNET];
+pub static FAMILIES: &[&dyn Family] = &[
+    &plain::Plain,
+    &residual::Residual,
+    &separable::Separable,
+    &pretrained::EFFICIENTNET,
+    &centres::SEPARABLE,
+    &centres::RESIDUAL,
+    &centres::EFFICIENTNET,
+];
 
 /// The network of a genome, of whichever family it names.
 ///
@@ -82,7 +96,7 @@ fn common_params() -> Vec<Param> {
 }
 
 /// Values for [`common_params`], joined with a family's own.
-fn defaults<const N: usize>(resolution: i64, own: [(&str, Value); N]) -> BTreeMap<String, Value> {
+fn defaults<const N: usize>(resolution: i64, own: [(&'static str, Value); N]) -> BTreeMap<String, Value> {
     let common = [
         ("resolution", Value::Int(resolution)),
         ("stem_stride", Value::Int(2)),
@@ -90,7 +104,12 @@ fn defaults<const N: usize>(resolution: i64, own: [(&str, Value); N]) -> BTreeMa
         ("dropout", Value::Float(0.0)),
         ("head", Value::Word("mean".into())),
     ];
-    common.into_iter().chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
+    defaults_of(common.into_iter().chain(own))
+}
+
+/// Parameters by name.
+fn defaults_of(values: impl IntoIterator<Item = (&'static str, Value)>) -> BTreeMap<String, Value> {
+    values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// What makes a default genome one for pictures with small things in them: one stage more, since it is for the highest
@@ -120,8 +139,9 @@ impl<'g> Reader<'g> {
         if genome.family != reader.family {
             return Err(reader.error(format!("the genome is of the family `{}`", genome.family)));
         }
-        if classes < 2 {
-            return Err(reader.error(format!("{classes} class(es) cannot be told apart; at least 2 are needed")));
+        let least = if family.kind() == TaskKind::ObjectDetection { 1 } else { 2 };
+        if classes < least {
+            return Err(reader.error(format!("{classes} class(es) are too few; at least {least} are needed")));
         }
         for param in family.params() {
             let name = &param.name;
@@ -161,9 +181,12 @@ impl<'g> Reader<'g> {
 
     /// A builder whose network begins with the stem: one strided convolution to `width` channels.
     fn stem(&self, width: usize) -> Result<(layers::Layers, Source), ModelError> {
+        self.stem_of(width, self.count("stem_stride")?)
+    }
+
+    fn stem_of(&self, width: usize, stride: usize) -> Result<(layers::Layers, Source), ModelError> {
         let net = GraphBuilder::new(InputSpec::rgb(self.count("resolution")?));
         let mut layers = layers::Layers { net, activation: self.word("activation")?.to_owned() };
-        let stride = self.count("stem_stride")?;
         // The kernel overlaps its neighbours by one pixel: 3x3 for a stride of 2, 5x5 for 4.
         let x = layers.conv("stem", Source::Input, width, stride + 1, stride);
         Ok((layers, x))

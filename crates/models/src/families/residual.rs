@@ -59,15 +59,14 @@ impl Family for Residual {
             for block in 0..depth {
                 let name = format!("s{stage}.{block}");
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                let y = if bottleneck {
-                    let inner = round4(width as f64 / 2.0);
-                    let y = layers.conv(&format!("{name}.reduce"), x, inner, 1, 1);
-                    let y = layers.conv(&format!("{name}.a"), y, inner, 3, stride);
-                    layers.conv_bn(&format!("{name}.expand"), y, width, 1, 1)
-                } else {
-                    let y = layers.conv(&format!("{name}.a"), x, width, 3, stride);
-                    layers.conv_bn(&format!("{name}.b"), y, width, 3, 1)
-                };
+                if !bottleneck {
+                    x = basic_block(&mut layers, &name, x, width, stride, pooled);
+                    continue;
+                }
+                let inner = round4(width as f64 / 2.0);
+                let y = layers.conv(&format!("{name}.reduce"), x, inner, 1, 1);
+                let y = layers.conv(&format!("{name}.a"), y, inner, 3, stride);
+                let y = layers.conv_bn(&format!("{name}.expand"), y, width, 1, 1);
                 let short = shortcut(&mut layers, &name, x, width, stride, pooled);
                 let sum = layers.net.add(&format!("{name}.add"), y, short);
                 x = layers.activate(&format!("{name}.act"), sum);
@@ -75,6 +74,22 @@ impl Family for Residual {
         }
         read.head(layers, x, classes)
     }
+}
+
+/// Two 3x3 convolutions and the way round them.
+pub(super) fn basic_block(
+    layers: &mut Layers,
+    name: &str,
+    x: Source,
+    width: usize,
+    stride: usize,
+    pooled: bool,
+) -> Source {
+    let y = layers.conv(&format!("{name}.a"), x, width, 3, stride);
+    let y = layers.conv_bn(&format!("{name}.b"), y, width, 3, 1);
+    let short = shortcut(layers, name, x, width, stride, pooled);
+    let sum = layers.net.add(&format!("{name}.add"), y, short);
+    layers.activate(&format!("{name}.act"), sum)
 }
 
 /// The way round the block: nothing where the shape stays, else a pointwise convolution, after a mean pool

@@ -1,9 +1,9 @@
 //! Depthwise and pointwise convolutions in turn (Howard et al. 2017, MobileNet), or inverted residual blocks
 //! (Sandler et al. 2018, MobileNetV2) where `expansion` is above 1.
 
-use super::{Family, Reader, common_params, defaults};
+use super::{Family, Reader, common_params, defaults, layers::Layers};
 use crate::ModelError;
-use kindling_graph::Graph;
+use kindling_graph::{Graph, Source};
 use kindling_spec::{Genome, Param, Value};
 use std::collections::BTreeMap;
 
@@ -51,22 +51,31 @@ impl Family for Separable {
         let (mut layers, mut x) = read.stem(widths.first().copied().unwrap_or(4))?;
         for (stage, width) in widths.into_iter().enumerate() {
             for block in 0..depth {
-                let name = format!("s{stage}.{block}");
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                if expansion == 1 {
-                    let y = layers.depthwise(&format!("{name}.dw"), x, kernel, stride);
-                    x = layers.conv(&format!("{name}.pw"), y, width, 1, 1);
-                    continue;
-                }
-                let inner = layers.net.channels(x) * expansion;
-                let y = layers.conv(&format!("{name}.expand"), x, inner, 1, 1);
-                let y = layers.depthwise(&format!("{name}.dw"), y, kernel, stride);
-                // No activation after the projection: it would lose what few channels hold.
-                let y = layers.conv_bn(&format!("{name}.project"), y, width, 1, 1);
-                let same = layers.net.shape(x) == layers.net.shape(y);
-                x = if same { layers.net.add(&format!("{name}.add"), x, y) } else { y };
+                x = separable_block(&mut layers, &format!("s{stage}.{block}"), x, width, [kernel, stride, expansion]);
             }
         }
         read.head(layers, x, classes)
     }
+}
+
+/// A depthwise and a pointwise convolution, or an inverted residual block.
+pub(super) fn separable_block(
+    layers: &mut Layers,
+    name: &str,
+    x: Source,
+    width: usize,
+    [kernel, stride, expansion]: [usize; 3],
+) -> Source {
+    if expansion == 1 {
+        let y = layers.depthwise(&format!("{name}.dw"), x, kernel, stride);
+        return layers.conv(&format!("{name}.pw"), y, width, 1, 1);
+    }
+    let inner = layers.net.channels(x) * expansion;
+    let y = layers.conv(&format!("{name}.expand"), x, inner, 1, 1);
+    let y = layers.depthwise(&format!("{name}.dw"), y, kernel, stride);
+    // No activation after the projection: it would lose what few channels hold.
+    let y = layers.conv_bn(&format!("{name}.project"), y, width, 1, 1);
+    let same = layers.net.shape(x) == layers.net.shape(y);
+    if same { layers.net.add(&format!("{name}.add"), x, y) } else { y }
 }

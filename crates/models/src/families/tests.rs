@@ -51,7 +51,14 @@ fn every_genome_builds_costs_folds_and_runs() {
             let genome = random_genome(*family, seed);
             let classes = 2 + seed as usize % 9;
             let graph = build_graph(&genome, classes).unwrap_or_else(|e| panic!("{genome:?}: {e}"));
-            assert_eq!(graph.output_shape().unwrap(), [classes]);
+            match family.kind() {
+                TaskKind::ImageClassification => assert_eq!(graph.output_shape().unwrap(), [classes]),
+                TaskKind::ObjectDetection => {
+                    assert_eq!(graph.answer, kindling_graph::Answer::Boxes);
+                    assert_eq!(graph.output_shape().unwrap()[0], classes + 4);
+                    assert!(build_graph(&genome, 1).is_ok());
+                }
+            }
             assert_eq!(graph.input.height as i64, genome.int("resolution").unwrap());
             assert_eq!(Graph::from_json(&graph.to_json().unwrap()).unwrap(), graph);
             let cost = graph.cost().unwrap();
@@ -145,7 +152,8 @@ fn what_is_wrong_with_a_genome_is_told() {
     let told = |genome: &Genome, classes| build_graph(genome, classes).unwrap_err().to_string();
     for family in FAMILIES {
         let good = random_genome(*family, 1);
-        assert!(told(&good, 1).contains("at least 2"));
+        let least = if family.kind() == TaskKind::ObjectDetection { 1 } else { 2 };
+        assert!(told(&good, least - 1).contains(&format!("at least {least}")));
         let mut more = good.clone();
         more.params.insert("learning_rate".into(), Value::Float(0.1));
         assert!(build_graph(&more, 2).is_ok(), "training's parameters are not the family's business");

@@ -3,6 +3,12 @@
 //! Average precision is that of pycocotools (`COCOeval` with `iouType="bbox"`, all areas, at most 100 detections a
 //! picture and class), which papers and peers report; a test holds this file to it.
 
+mod figures;
+mod targets;
+
+pub use figures::{ClassFigures, Figures, choose_score, figures, seen};
+pub use targets::Targets;
+
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 

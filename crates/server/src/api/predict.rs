@@ -32,9 +32,20 @@ const AT_ONCE: usize = 4;
 pub(crate) struct Wish {
     explain: Option<String>,
     class: Option<String>,
+    at_least: Option<f32>,
 }
 
 impl Wish {
+    /// The score that objects must have.
+    fn at_least(&self) -> Result<Option<f32>, Problem> {
+        match self.at_least {
+            Some(score) if !(0.0..=1.0).contains(&score) => {
+                Err(Problem::request(format!("`at_least` is a score from 0 to 1, not {score}")))
+            }
+            score => Ok(score),
+        }
+    }
+
     fn heatmap(&self) -> Result<bool, Problem> {
         match (self.explain.as_deref(), &self.class) {
             (Some("heatmap"), _) => Ok(true),
@@ -87,7 +98,7 @@ pub(crate) async fn predict(
     Query(wish): Query<Wish>,
     request: Request,
 ) -> Answered {
-    let (id, heatmap) = (model_id(&id)?, wish.heatmap()?);
+    let (id, heatmap, at_least) = (model_id(&id)?, wish.heatmap()?, wish.at_least()?);
     // A model that is not there is said before an upload is waited for.
     app.service().model(&id).await?;
     let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
@@ -98,7 +109,7 @@ pub(crate) async fn predict(
     }
     if form || json {
         let sent = if form { parts(&app, request).await? } else { list(&app, request).await? };
-        return Ok(Json(answer_all(&app, &id, sent).await).into_response());
+        return Ok(Json(answer_all(&app, &id, sent, at_least).await).into_response());
     }
     let image = request::read(request, app.config().max_image_bytes, || too_large(&app)).await?;
     if image.is_empty() {
@@ -109,19 +120,19 @@ pub(crate) async fn predict(
         let png = app.service().explain(&id, &image, wish.class.as_deref()).await?;
         return Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response());
     }
-    Ok(Json(answer(&app, &id, &image).await?).into_response())
+    Ok(Json(answer(&app, &id, &image, at_least).await?).into_response())
 }
 
-async fn answer(app: &App, id: &ModelId, image: &[u8]) -> Result<Answer, Problem> {
+async fn answer(app: &App, id: &ModelId, image: &[u8], at_least: Option<f32>) -> Result<Answer, Problem> {
     let _permit = app.decoders().acquire().await.map_err(Problem::internal)?;
-    Ok(Answer::new(id, app.service().predict(id, image).await?))
+    Ok(Answer::new(id, app.service().predict(id, image, at_least).await?))
 }
 
 /// One that cannot be read does not keep the others from being answered.
-async fn answer_all(app: &App, id: &ModelId, sent: Vec<Sent>) -> Answers {
+async fn answer_all(app: &App, id: &ModelId, sent: Vec<Sent>, at_least: Option<f32>) -> Answers {
     let each = sent.into_iter().map(|(name, image)| async move {
         let answered = match image {
-            Ok(image) => answer(app, id, &image).await,
+            Ok(image) => answer(app, id, &image, at_least).await,
             Err(problem) => Err(problem),
         };
         match answered {

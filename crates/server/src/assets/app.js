@@ -330,10 +330,13 @@ if (file) {
     show(picture);
     preview.onload = () => { preview.hidden = false; };
     preview.onerror = () => { preview.hidden = true; };
+    $("#objects").replaceChildren();
     answer.replaceChildren(element("p", {}, "Looking …"));
     try {
       const value = await (await post(address, picture)).json();
-      if (mine === asked) answer.replaceChildren(...answerOf(value), whereButton(address, picture, mine));
+      if (mine !== asked) return;
+      if (value.objects) $("#objects").replaceChildren(...value.objects.map(boxOf));
+      answer.replaceChildren(...answerOf(value), ...(value.objects ? [] : [whereButton(address, picture, mine)]));
     } catch (problem) {
       if (mine === asked) answer.replaceChildren(problemBox(problem));
     }
@@ -341,7 +344,25 @@ if (file) {
   file.addEventListener("change", () => { if (file.files.length) ask(file.files[0]); file.value = ""; });
 }
 
+// An object's box over the picture; the label is drawn by the style sheet.
+function boxOf({ label, score, box: [left, top, right, bottom] }) {
+  const box = element("span", { "data-label": `${label} ${Math.round(score * 100)}` });
+  Object.assign(box.style, {
+    left: `${left * 100}%`, top: `${top * 100}%`, width: `${(right - left) * 100}%`, height: `${(bottom - top) * 100}%`,
+  });
+  return box;
+}
+
+function objectsOf(value) {
+  const counts = new Map();
+  for (const { label } of value.objects) counts.set(label, (counts.get(label) || 0) + 1);
+  const said = [...counts].map(([label, count]) => `${count} × ${label}`).join(", ") || "nothing";
+  return [element("p", { class: "verdict" }, element("strong", {}, said)),
+    element("p", { class: "small" }, `from a score of ${value.at_least.toFixed(2)} on; ${value.width}×${value.height} pixels, ${value.milliseconds.toFixed(1)} ms`)];
+}
+
 function answerOf(value) {
+  if (value.objects) return objectsOf(value);
   const { decision } = value;
   const said = decision ? ` (${decision.there ? "" : "no "}${decision.label}, by the task's precision)` : "";
   const unsure = value.unknown ? ": perhaps none of these" : "";

@@ -1,7 +1,7 @@
 //! Pieces that several pages share.
 
 use kindling_engine::Mistake;
-use kindling_export::{Card, CardMetrics};
+use kindling_export::{BoxMetrics, Card, CardMetrics, SplitMetrics};
 use kindling_spec::{DatasetId, ErrorCode, Metric, ModelId};
 use kindling_store::{FileRecord, ModelRecord};
 use maud::{Markup, html};
@@ -24,6 +24,8 @@ pub(crate) fn metric_name(metric: Metric) -> &'static str {
         Metric::BalancedAccuracy => "balanced accuracy",
         Metric::F1Macro => "F1 (macro)",
         Metric::RecallAtPrecision => "recall at the wanted precision",
+        Metric::Map50 => "mAP at an overlap of half",
+        Metric::Map => "mAP",
     }
 }
 
@@ -58,7 +60,7 @@ pub(crate) fn try_box(model: Option<&ModelId>) -> Markup {
         section.card #try aria-labelledby="try-title" {
             h2 #try-title { "Try it" }
             label.drop #drop for="file" {
-                img #preview alt="" hidden;
+                span #look { img #preview alt="" hidden; span #objects aria-hidden="true" {} }
                 (icon("M4 8h3l2-3h6l2 3h3v11H4zM12 16.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7z"))
                 strong { "Drop a picture here" }
                 span { "or tap to choose one or take a photo" }
@@ -85,7 +87,54 @@ fn in_hundred(share: f64) -> u32 {
 
 /// How good it is, in a sentence and figures.
 pub(crate) fn figures(card: &Card) -> Markup {
-    let test = &card.test;
+    html! {
+        @match &card.test {
+            SplitMetrics::Classes(test) => (class_figures(card, test)),
+            SplitMetrics::Boxes(test) => (box_figures(card, test)),
+        }
+        dl.facts {
+            div { dt { "Size" } dd { (plain::bytes(card.cost.weights_bytes)) } }
+            @if let Some(latency) = &card.cost.latency {
+                div { dt { "One picture" } dd title=(latency.cpu) { (plain::milliseconds(latency.median_ms)) } }
+            }
+            div { dt { "Work" } dd { (plain::large(card.cost.macs)) " MACs" } }
+            div { dt { "Memory" } dd { (plain::bytes(card.cost.peak_ram_bytes)) } }
+            div { dt { "Looks at" } dd { (card.cost.resolution[1]) "×" (card.cost.resolution[0]) " px" } }
+            @match &card.test {
+                SplitMetrics::Classes(test) => div { dt { "Balanced" } dd { (plain::percent(test.balanced_accuracy)) } },
+                SplitMetrics::Boxes(test) => div { dt { "mAP .5:.95" } dd { (share(test.map)) } },
+            }
+        }
+    }
+}
+
+/// A share that there may be none of.
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), plain::percent)
+}
+
+/// How well objects are found.
+fn box_figures(card: &Card, test: &BoxMetrics) -> Markup {
+    html! {
+        p.verdict {
+            "Finds " strong { (test.recall.map_or_else(|| "–".to_owned(), |r| in_hundred(r).to_string())) " of 100" } " objects; of 100 that it says are there, "
+            strong { (test.precision.map_or_else(|| "–".to_owned(), |p| in_hundred(p).to_string())) } " are."
+        }
+        p.small {
+            "Measured on " (plain::counted(test.boxes, "box")) " in " (plain::counted(test.examples, "picture")) " that took no part in the search; a box is right where it overlaps a true one by half. mAP: "
+            (share(test.map50)) "."
+            @if let Some(at_least) = card.at_least { " It says so from a score of " (format!("{at_least:.2}")) " on." }
+        }
+        @if let Some(int8) = &card.int8 {
+            p.small {
+                "In the files of 8 bits: mAP " (share(int8.map50)) ", " (plain::bytes(int8.weights_bytes)) ", " (plain::bytes(int8.peak_ram_bytes)) " of memory."
+            }
+        }
+    }
+}
+
+/// How well classes are told apart.
+fn class_figures(card: &Card, test: &CardMetrics) -> Markup {
     let [low, high] = test.accuracy_ci;
     let objective = &test.objective;
     html! {
@@ -112,19 +161,9 @@ pub(crate) fn figures(card: &Card) -> Markup {
         }
         @if let Some(int8) = &card.int8 {
             p.small {
-                "In the files of 8 bits: right on " (in_hundred(int8.accuracy)) " of 100, " (plain::bytes(int8.weights_bytes)) ", "
+                "In the files of 8 bits: right on " (int8.accuracy.map_or_else(|| "–".to_owned(), |share| in_hundred(share).to_string())) " of 100, " (plain::bytes(int8.weights_bytes)) ", "
                 (plain::bytes(int8.peak_ram_bytes)) " of memory."
             }
-        }
-        dl.facts {
-            div { dt { "Size" } dd { (plain::bytes(card.cost.weights_bytes)) } }
-            @if let Some(latency) = &card.cost.latency {
-                div { dt { "One picture" } dd title=(latency.cpu) { (plain::milliseconds(latency.median_ms)) } }
-            }
-            div { dt { "Work" } dd { (plain::large(card.cost.macs)) " MACs" } }
-            div { dt { "Memory" } dd { (plain::bytes(card.cost.peak_ram_bytes)) } }
-            div { dt { "Looks at" } dd { (card.cost.resolution[1]) "×" (card.cost.resolution[0]) " px" } }
-            div { dt { "Balanced" } dd { (plain::percent(test.balanced_accuracy)) } }
         }
     }
 }
@@ -136,7 +175,6 @@ fn capital(text: &str) -> String {
 
 /// Each class in a sentence.
 fn class_words(metrics: &CardMetrics) -> Markup {
-    let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), plain::percent);
     html! {
         div.scroll {
             table {
@@ -151,16 +189,35 @@ fn class_words(metrics: &CardMetrics) -> Markup {
     }
 }
 
-/// What was taken for what, with the pictures.
-pub(crate) fn confusion(card: &Card, mistakes: &[Mistake], dataset: &DatasetId) -> Markup {
-    let metrics = &card.test;
-    let largest = |row: &[u64]| row.iter().sum::<u64>().max(1) as f64;
-    let mut kinds: BTreeMap<(&str, &str), Vec<&Mistake>> = BTreeMap::new();
-    for mistake in mistakes {
-        kinds.entry((&mistake.truth, &mistake.predicted)).or_default().push(mistake);
+/// Each class of objects in a sentence.
+fn box_words(metrics: &BoxMetrics) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead { tr { th scope="col" { "Kind" } th.number scope="col" { "Found" } th.number scope="col" { "Right when said" } th.number scope="col" { "AP .5" } th.number scope="col" { "Boxes" } } }
+                tbody {
+                    @for class in &metrics.per_class {
+                        tr { th scope="row" { (class.label) } td.number { (share(class.recall)) } td.number { (share(class.precision)) } td.number { (share(class.ap50)) } td.number { (plain::count(class.boxes)) } }
+                    }
+                }
+            }
+        }
     }
-    let mut kinds: Vec<_> = kinds.into_iter().collect();
-    kinds.sort_by_key(|(_, list)| std::cmp::Reverse(list.len()));
+}
+
+/// What it got wrong, with the pictures.
+pub(crate) fn confusion(card: &Card, mistakes: &[Mistake], dataset: &DatasetId) -> Markup {
+    match &card.test {
+        SplitMetrics::Classes(metrics) => class_confusion(card, metrics, mistakes, dataset),
+        SplitMetrics::Boxes(metrics) => {
+            html! { (box_words(metrics)) (mistake_list(mistakes, dataset, "said to show")) }
+        }
+    }
+}
+
+/// What was taken for what, with the pictures.
+fn class_confusion(card: &Card, metrics: &CardMetrics, mistakes: &[Mistake], dataset: &DatasetId) -> Markup {
+    let largest = |row: &[u64]| row.iter().sum::<u64>().max(1) as f64;
     html! {
         (class_words(metrics))
         h3 { "What was taken for what" }
@@ -181,18 +238,31 @@ pub(crate) fn confusion(card: &Card, mistakes: &[Mistake], dataset: &DatasetId) 
                 }
             }
         }
+        (mistake_list(mistakes, dataset, "taken for"))
+    }
+}
+
+/// Mistakes by what they are, with the pictures.
+fn mistake_list(mistakes: &[Mistake], dataset: &DatasetId, verb: &str) -> Markup {
+    let mut kinds: BTreeMap<(&str, &str), Vec<&Mistake>> = BTreeMap::new();
+    for mistake in mistakes {
+        kinds.entry((&mistake.truth, &mistake.predicted)).or_default().push(mistake);
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, list)| std::cmp::Reverse(list.len()));
+    html! {
         @if kinds.is_empty() {
             p.small { "No mistakes on the test pictures." }
         } @else {
             h3 { "Its mistakes" }
             @for ((truth, predicted), list) in kinds {
-                p.kind { (list.len()) "× " strong { (truth) } " taken for " strong { (predicted) } }
+                p.kind { (list.len()) "× " strong { (truth) } " " (verb) " " strong { (predicted) } }
                 div.thumbs {
                     @for mistake in list.iter().take(SHOWN) {
                         a href={ "/v1/datasets/" (dataset) "/examples/" (mistake.example) "/image" } {
                             img loading="lazy" width="96" height="96"
                                 src={ "/v1/datasets/" (dataset) "/examples/" (mistake.example) "/image?size=192" }
-                                alt={ (truth) " taken for " (predicted) ", " (plain::percent(f64::from(mistake.probability))) " sure" }
+                                alt={ (truth) " " (verb) " " (predicted) ", " (plain::percent(f64::from(mistake.probability))) " sure" }
                                 title={ "said " (predicted) " with " (plain::percent(f64::from(mistake.probability))) };
                         }
                     }

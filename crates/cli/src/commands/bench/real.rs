@@ -3,7 +3,7 @@
 use crate::failure::{Exit, Failure};
 use crate::study::{self, Request};
 use crate::{output, running};
-use kindling_export::Card;
+use kindling_export::{Card, SplitMetrics};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ impl Real {
             match runtime.block_on(self.measure(set, &name)) {
                 Ok((result, card)) => {
                     rows.push(row(&name, &result, &card));
-                    matrices.push(format!("{name}\n{}", output::confusion(&card.labels, &card.test.confusion)));
+                    matrices.push(format!("{name}\n{}", output::figures(&card)));
                     results.push(result);
                 }
                 Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
@@ -155,13 +155,22 @@ impl Real {
 
 fn row(name: &str, result: &Value, card: &Card) -> Vec<String> {
     let number = |pointer: &str| result.pointer(pointer).and_then(Value::as_f64);
-    let [low, high] = card.test.accuracy_ci;
+    let (good, other) = match &card.test {
+        SplitMetrics::Classes(test) => {
+            let [low, high] = test.accuracy_ci.map(output::percent);
+            (format!("{} ({low} to {high})", output::percent(test.accuracy)), output::percent(test.balanced_accuracy))
+        }
+        SplitMetrics::Boxes(test) => {
+            let share = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), output::percent);
+            (format!("mAP@.5 {}", share(test.map50)), format!("mAP {}", share(test.map)))
+        }
+    };
     vec![
         name.to_owned(),
         card.labels.len().to_string(),
         card.data.splits.iter().map(|s| s.examples).sum::<u64>().to_string(),
-        format!("{} ({} to {})", output::percent(card.test.accuracy), output::percent(low), output::percent(high)),
-        output::percent(card.test.balanced_accuracy),
+        good,
+        other,
         number("/progress/trials_started").map_or_else(|| "?".into(), |t| format!("{t:.0}")),
         output::bytes(card.cost.weights_bytes),
         output::count(card.cost.macs),

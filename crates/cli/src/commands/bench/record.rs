@@ -9,7 +9,7 @@ use kindling_engine::Plan;
 use kindling_models::tasks::image_classification::{Metrics, metrics};
 use kindling_search::{Ladder, Sampler, derive_seed, samplers::Random};
 use kindling_spec::{Domain, Genome, Objective, SearchSpace, TaskSpec};
-use kindling_train::{OpenDevice, RungInput, TrialConfig, open_device, predict, run_rung};
+use kindling_train::{LabelledExamples, OpenDevice, RungInput, TrialConfig, open_device, predict, run_rung};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -233,9 +233,12 @@ impl Record {
             let input = RungInput {
                 config,
                 dataset: &set.dataset,
-                view: &set.view,
-                teacher: None,
-                objective: &objective,
+                examples: &LabelledExamples {
+                    dataset: &set.dataset,
+                    view: &set.view,
+                    teacher: None,
+                    objective: &objective,
+                },
                 checkpoint: checkpoint.as_deref(),
                 from_epoch,
                 to_epoch,
@@ -251,7 +254,7 @@ impl Record {
                 let labels: Vec<usize> = picks.iter().map(|(_, label)| *label).collect();
                 metrics(probabilities, set.view.classes.len(), &labels, &objective, &set.view.classes)
             };
-            let validation = measured(&outcome.validation_probabilities, &set.view.validation);
+            let validation = measured(&outcome.validation_answers, &set.view.validation);
             let graph = &config.graph;
             let mut images = vec![0.0; set.view.test.len() * graph.input.shape().iter().product::<usize>()];
             BatchSource::new(&set.dataset).fill(
