@@ -1,8 +1,8 @@
 //! The bundle: every file of a model in one folder, written whole or not at all.
 
 use crate::formats::{FORMATS, INT8_FILE, Source};
-use crate::{Card, CardInt8, Check, ExportError, OnnxModel, how_to_check};
-use kindling_graph::{Graph, Quantized, Weights};
+use crate::{Card, Check, ExportError, OBJECT_NUMBERS, OnnxModel, SplitMetrics, how_to_check, int8_file};
+use kindling_graph::{Answer, Found, Graph, Quantized, Weights};
 use kindling_spec::ExportFormat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -26,8 +26,8 @@ pub struct Judge {
     pub height: u32,
     /// `height * width * 3` bytes, rows from the top, red, green, blue.
     pub rgb: Vec<u8>,
-    /// The trained network's probability of each label.
-    pub probabilities: Vec<f32>,
+    /// The trained network's probability of each label, or its objects as [`objects_answer`](crate::objects_answer) lists them.
+    pub answer: Vec<f32>,
 }
 
 /// What a bundle is written from.
@@ -60,8 +60,27 @@ pub struct Int8<'a> {
     pub quantized: &'a Quantized,
     /// Pictures at the network's size in bytes, `[N, H, W, 3]`.
     pub pictures: &'a [u8],
+    /// What is right of them.
+    pub truth: Truth<'a>,
+}
+
+/// What is right of pictures.
+#[derive(Clone, Copy)]
+pub enum Truth<'a> {
     /// Each one's label, by number.
-    pub truth: &'a [usize],
+    Classes(&'a [usize]),
+    /// Measures what was found in each, in their order, the surest first and every score above 0: gives mAP at an overlap of
+    /// half, and mAP.
+    Boxes(&'a dyn Fn(&[Vec<Found>]) -> [f64; 2]),
+}
+
+impl std::fmt::Debug for Truth<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Classes(labels) => f.debug_tuple("Classes").field(labels).finish(),
+            Self::Boxes(_) => f.write_str("Boxes"),
+        }
+    }
 }
 
 /// One file of a bundle.
@@ -90,6 +109,7 @@ pub fn write_bundle(input: &BundleInput<'_>, out: &Path) -> Result<Vec<FileInfo>
     let quantized = input.int8.map(|int8| int8.quantized);
     let mut source = Source::new(input.graph, input.weights, quantized, input.labels, &input.card.task.name)?;
     source.unknown_below = input.card.unknown.as_ref().map(|unknown| unknown.below);
+    source.at_least = input.card.at_least;
     source.decision = input.card.decision.as_ref().map(|decision| (decision.label.as_str(), decision.at_least));
     check(input)?;
     if fs::symlink_metadata(out).is_ok() {
@@ -112,10 +132,21 @@ fn check(input: &BundleInput<'_>) -> Result<(), ExportError> {
         return refuse("there is no test image to judge the files by; hand in at least one".into());
     }
     for judge in input.judges {
-        if judge.probabilities.len() != input.labels.len() {
-            let (given, labels) = (judge.probabilities.len(), input.labels.len());
-            return refuse(format!("{} has {given} probabilities, there are {labels} labels", judge.name));
+        let (given, labels) = (judge.answer.len(), input.labels.len());
+        match input.graph.answer {
+            Answer::Classes if given != labels => {
+                return refuse(format!("{} has {given} probabilities, there are {labels} labels", judge.name));
+            }
+            Answer::Boxes if !given.is_multiple_of(OBJECT_NUMBERS) => {
+                let what = format!("{} has {given} numbers, an object takes {OBJECT_NUMBERS}", judge.name);
+                return refuse(what);
+            }
+            _ => {}
         }
+    }
+    let is_of_classes = |metrics: &SplitMetrics| metrics.classes().is_some() == (input.graph.answer == Answer::Classes);
+    if ![&input.card.validation, &input.card.test].into_iter().all(is_of_classes) {
+        return refuse("the card's figures are of another kind of task than the network".into());
     }
     if input.card.labels != input.labels {
         return refuse("the card's labels are not the model's".into());
@@ -151,13 +182,13 @@ fn write(input: &BundleInput<'_>, source: &Source<'_>, dir: &Path) -> Result<Vec
     }
     checks.extend(input.extra_checks.iter().cloned());
     let labels = pretty("labels.json", &input.labels)?;
-    files.push(put(dir, "labels.json", &labels, JSON, "the labels in the order of the probabilities")?);
+    files.push(put(dir, "labels.json", &labels, JSON, "the labels in the order of their numbers")?);
 
     let mut card = input.card.clone();
     if let Some(int8) = input.int8.filter(|_| files.iter().any(|file| file.name == INT8_FILE)) {
-        card.int8 = Some(measure(&OnnxModel::load(&read(&dir.join(INT8_FILE))?)?, int8)?);
+        card.int8 = Some(int8_file::measure(&OnnxModel::load(&read(&dir.join(INT8_FILE))?)?, int8)?);
     }
-    (card.how_to_check, card.checks, card.files) = (how_to_check(&files), checks, files.clone());
+    (card.how_to_check, card.checks, card.files) = (how_to_check(&files, source.answer()), checks, files.clone());
     card.graph_sha256 = source.graph.hash();
     let about = "the model card: data, figures, costs, checks; for machines";
     files.push(put(dir, "card.json", &pretty("card.json", &card)?, JSON, about)?);
@@ -169,45 +200,6 @@ fn write(input: &BundleInput<'_>, source: &Source<'_>, dir: &Path) -> Result<Vec
     files.push(put(dir, SUMS, sums.as_bytes(), "text/plain; charset=utf-8", about)?);
     sync_dir(dir);
     Ok(files)
-}
-
-/// Pictures that the file is compared with the whole-number network on, at most; that is slower.
-const COMPARED: usize = 64;
-/// Pictures answered at once.
-const BATCH: usize = 32;
-
-/// Runs the 8-bit file on the whole test split.
-fn measure(model: &OnnxModel, int8: Int8<'_>) -> Result<CardInt8, ExportError> {
-    let (quantized, spec) = (int8.quantized, &int8.quantized.lowered.input);
-    let size = spec.height * spec.width * spec.channels;
-    if int8.truth.is_empty() || int8.pictures.len() != int8.truth.len() * size {
-        let what = format!("{} bytes are not {} pictures of {size}", int8.pictures.len(), int8.truth.len());
-        return Err(ExportError::Input(what));
-    }
-    let top = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
-    let (mut right, mut same, mut compared) = (0u64, 0u64, 0u64);
-    let every = int8.truth.len().div_ceil(COMPARED).max(1);
-    for (batch, truth) in int8.truth.chunks(BATCH).enumerate() {
-        let pictures = &int8.pictures[batch * BATCH * size..][..truth.len() * size];
-        let answers = model.predict_batch(pictures, truth.len(), spec.width as u32, spec.height as u32)?;
-        for (at, (answer, truth)) in answers.iter().zip(truth).enumerate() {
-            right += u64::from(top(answer) == *truth);
-            if (batch * BATCH + at).is_multiple_of(every) {
-                compared += 1;
-                same += u64::from(top(answer) == top(&quantized.answer(&pictures[at * size..][..size])?));
-            }
-        }
-    }
-    let examples = int8.truth.len() as u64;
-    Ok(CardInt8 {
-        examples,
-        accuracy: right as f64 / examples as f64,
-        compared,
-        agreement: same as f64 / compared as f64,
-        weights_bytes: quantized.weights_bytes(),
-        peak_ram_bytes: quantized.lowered.arena as u64,
-        calibration: quantized.calibration.name().to_owned(),
-    })
 }
 
 /// Notes a judge's verdict on a file: the greatest difference so far, or the error.

@@ -1,6 +1,6 @@
 //! The card for people.
 
-use crate::{Card, CardDecision, CardMetrics, Refused};
+use crate::{BoxMetrics, Card, CardDecision, CardInt8, CardMetrics, Refused, SplitMetrics};
 use std::fmt::Write;
 
 impl Card {
@@ -14,20 +14,28 @@ impl Card {
 
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "# {}\n", plain(&self.task.name))?;
-        writeln!(out, "Tells apart: {}. Model `{}`, made {}.\n", list(&self.labels), self.model, self.created)?;
+        let verb = if self.test.boxes().is_some() { "Finds" } else { "Tells apart" };
+        writeln!(out, "{verb}: {}. Model `{}`, made {}.\n", list(&self.labels), self.model, self.created)?;
         writeln!(out, "{}\n", self.ownership)?;
         writeln!(out, "## How good it is\n")?;
         metrics(out, "Test", "the search never saw these images", &self.test, &self.labels)?;
         metrics(out, "Validation", "the search chose by these, so they flatter", &self.validation, &self.labels)?;
+        if let Some(at_least) = self.at_least {
+            writeln!(out, "### When to say that an object is there\n")?;
+            writeln!(
+                out,
+                "Where its score is at least {at_least:.3}, chosen on the validation images. Precision, recall and F1 above are at \
+                 this score; average precision is over all scores. Every file holds it, and lets its user name another.\n"
+            )?;
+        }
         if let Some(int8) = &self.int8 {
-            let (accuracy, drop) = (int8.accuracy * 100.0, (self.test.accuracy - int8.accuracy) * 100.0);
             writeln!(out, "### In 8 bits\n")?;
             writeln!(
                 out,
-                "`model.int8.onnx`, run on the same {} test images: accuracy {accuracy:.1}%, {drop:.1} points below the 32-bit \
-                 network. Weights {} bytes, peak of activations {} bytes. It answers as the files in C, Rust and JavaScript \
-                 on {:.1}% of {} of them. Ranges of activations: {}.\n",
+                "`model.int8.onnx`, run on the same {} test images: {} network. Weights {} bytes, peak of activations {} bytes. It \
+                 answers as the files in C, Rust and JavaScript on {:.1}% of {} of them. Ranges of activations: {}.\n",
                 int8.examples,
+                beside(&self.test, int8),
                 thousands(int8.weights_bytes),
                 thousands(int8.peak_ram_bytes),
                 int8.agreement * 100.0,
@@ -141,7 +149,8 @@ impl Card {
         writeln!(out, "\nEach was run again before it was offered:\n")?;
         writeln!(
             out,
-            "| file | how | test images | greatest difference of a probability | allowed |\n| --- | --- | --: | --: | --: |"
+            "| file | how | test images | greatest difference{} | allowed |\n| --- | --- | --: | --: | --: |",
+            if self.test.boxes().is_some() { " of a score or side" } else { " of a probability" }
         )?;
         for check in &self.checks {
             let (how, images) = (plain(&check.how), check.images);
@@ -159,7 +168,57 @@ impl Card {
     }
 }
 
-fn metrics(out: &mut String, name: &str, about: &str, of: &CardMetrics, labels: &[String]) -> std::fmt::Result {
+/// The 8-bit figures, and how much the 32-bit ones are above them.
+fn beside(test: &SplitMetrics, int8: &CardInt8) -> String {
+    match test {
+        SplitMetrics::Classes(test) => {
+            let accuracy = int8.accuracy.unwrap_or(f64::NAN);
+            let drop = (test.accuracy - accuracy) * 100.0;
+            format!("accuracy {:.1}%, {drop:.1} points below the 32-bit", accuracy * 100.0)
+        }
+        SplitMetrics::Boxes(test) => {
+            let below = |whole: Option<f64>, own: Option<f64>| match (whole, own) {
+                (Some(whole), Some(own)) => format!("{:.4} below", whole - own),
+                _ => "not compared with".into(),
+            };
+            format!(
+                "mAP@.5 {}, {}, and mAP@.5:.95 {}, {} the 32-bit",
+                share(int8.map50),
+                below(test.map50, int8.map50),
+                share(int8.map),
+                below(test.map, int8.map)
+            )
+        }
+    }
+}
+
+fn metrics(out: &mut String, name: &str, about: &str, of: &SplitMetrics, labels: &[String]) -> std::fmt::Result {
+    match of {
+        SplitMetrics::Classes(of) => class_metrics(out, name, about, of, labels),
+        SplitMetrics::Boxes(of) => box_metrics(out, name, about, of),
+    }
+}
+
+fn box_metrics(out: &mut String, name: &str, about: &str, of: &BoxMetrics) -> std::fmt::Result {
+    writeln!(out, "### {name}: {} images with {} boxes ({about})\n", of.examples, of.boxes)?;
+    writeln!(out, "| mAP@.5 | mAP@.5:.95 | precision | recall | F1 of centres | {} |", of.objective.metric)?;
+    writeln!(out, "| --: | --: | --: | --: | --: | --: |")?;
+    let [map50, map, precision, recall, f1] = [of.map50, of.map, of.precision, of.recall, of.centroid_f1].map(share);
+    writeln!(out, "| {map50} | {map} | {precision} | {recall} | {f1} | {:.4} |\n", of.objective.value)?;
+    writeln!(
+        out,
+        "mAP as pycocotools computes it. Precision and recall: an object said is right where it overlaps a true box of its class \
+         by half, intersection over union; in F1 of centres, where its middle lies in one.\n"
+    )?;
+    writeln!(out, "| class | AP@.5 | AP@.5:.95 | precision | recall | boxes |\n| --- | --: | --: | --: | --: | --: |")?;
+    for class in &of.per_class {
+        let [ap50, ap, precision, recall] = [class.ap50, class.ap, class.precision, class.recall].map(share);
+        writeln!(out, "| {} | {ap50} | {ap} | {precision} | {recall} | {} |", plain(&class.label), class.boxes)?;
+    }
+    writeln!(out)
+}
+
+fn class_metrics(out: &mut String, name: &str, about: &str, of: &CardMetrics, labels: &[String]) -> std::fmt::Result {
     let [low, high] = of.accuracy_ci;
     writeln!(out, "### {name}: {} images ({about})\n", of.examples)?;
     writeln!(out, "| accuracy | 95% interval | balanced accuracy | F1 (macro) | log loss | {} |", of.objective.metric)?;

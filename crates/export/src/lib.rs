@@ -5,6 +5,7 @@
 //! its weights, and the answers the trained network gave on some images ([`Judge`]); it writes files
 //! whose own answers agree with those, or nothing.
 
+mod answer;
 mod archive;
 mod bundle;
 mod card;
@@ -12,6 +13,7 @@ mod card_markdown;
 mod error;
 mod fleet;
 pub mod formats;
+mod int8_file;
 mod latency;
 mod machine;
 mod onnx_proto;
@@ -19,12 +21,13 @@ mod preprocess;
 mod runtime;
 mod verify;
 
+pub use answer::{AT_LEAST, LEAST_SCORE, OBJECT_NUMBERS, objects_answer};
 pub use archive::{bundle_zip, zip_files};
-pub use bundle::{BundleInput, FileInfo, Int8, Judge, write_bundle};
+pub use bundle::{BundleInput, FileInfo, Int8, Judge, Truth, write_bundle};
 pub use card::{
-    AuditSummary, CARD_VERSION, Card, CardData, CardDecision, CardInt8, CardLatency, CardMetrics, CardUnknown, Check,
-    ClassMetrics, Energy, HowTo, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, Refused, ReliabilityBin,
-    SplitSummary, Versions, hash_of_hashes, how_to_check,
+    AuditSummary, BoxClassMetrics, BoxMetrics, CARD_VERSION, Card, CardData, CardDecision, CardInt8, CardLatency,
+    CardMetrics, CardUnknown, Check, ClassMetrics, Energy, HowTo, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue,
+    Refused, ReliabilityBin, SplitMetrics, SplitSummary, Versions, hash_of_hashes, how_to_check,
 };
 pub use error::ExportError;
 pub use fleet::{FLEET_VERSION, FleetEntry, FleetManifest, ROUTER, folder_name};
@@ -51,6 +54,6 @@ pub fn network_files(dir: &std::path::Path) -> Result<(kindling_graph::Graph, ki
     formats::read_network(dir)
 }
 
-/// The greatest difference of one probability between a written file and the trained network at
+/// The greatest difference of one probability, or of a score or side of an object, between a written file and the trained network at
 /// which the file is still offered.
 pub const TOLERANCE: f32 = 1e-4;

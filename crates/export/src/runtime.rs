@@ -1,14 +1,16 @@
 //! Runs `model.onnx` with tract: for `predict`, and as the judge of what was written.
 
-use crate::formats::{DECISION, INPUT, OUTPUT, UNKNOWN_BELOW};
+use crate::answer::{AT_LEAST, LEAST_SCORE, objects_answer};
+use crate::formats::{AT_LEAST_KEY, BOX_OUTPUTS, DECISION, INPUT, OUTPUT, UNKNOWN_BELOW};
 use crate::onnx_proto::{Dimension, GraphProto, ModelProto, ValueInfoProto, data_type};
 use crate::{ExportError, preprocess::check_image};
+use kindling_graph::{Answer, Found};
 use prost::Message;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tract_onnx::prelude::{
-    Datum, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractResult,
-    TypedRunnableModel, tvec,
+    Datum, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec, Tensor,
+    TractResult, TypedRunnableModel, tvec,
 };
 
 /// The greatest file read; the networks made here are a thousand times smaller.
@@ -26,9 +28,12 @@ const OPERATORS: &[&str] = &[
     "Conv",
     "DequantizeLinear",
     "Div",
+    "Equal",
+    "Exp",
     "Flatten",
     "Floor",
     "Gather",
+    "GatherElements",
     "Gemm",
     "GlobalAveragePool",
     "HardSwish",
@@ -46,6 +51,7 @@ const OPERATORS: &[&str] = &[
     "Sigmoid",
     "Softmax",
     "Sub",
+    "TopK",
     "Transpose",
 ];
 
@@ -54,6 +60,7 @@ type Plan = Arc<TypedRunnableModel>;
 /// A `model.onnx` made here, ready to answer. Shared freely between threads.
 pub struct OnnxModel {
     labels: Vec<String>,
+    answer: Answer,
     metadata: Vec<(String, String)>,
     model: InferenceModel,
     plans: Mutex<VecDeque<([usize; 3], Plan)>>,
@@ -80,11 +87,22 @@ impl OnnxModel {
             .map_err(|error| ExportError::Model(format!("it is not an ONNX file, or it is cut short ({error})")))?;
         let graph = proto.graph.as_ref().ok_or_else(|| ExportError::Model("it holds no graph; is it ONNX?".into()))?;
         check_operators(graph)?;
-        let labels = read_labels(&proto, graph)?;
+        let (labels, answer) = read_labels(&proto, graph)?;
         let failed = |error| ExportError::runtime("model.onnx", error);
         let model = tract_onnx::onnx().model_for_read(&mut &bytes[..]).map_err(failed)?;
         let metadata = proto.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-        Ok(Self { labels, metadata, model, plans: Mutex::default() })
+        Ok(Self { labels, answer, metadata, model, plans: Mutex::default() })
+    }
+
+    /// What it says of a picture: probabilities ([`predict`](Self::predict)) or objects ([`detect`](Self::detect)).
+    pub fn answer(&self) -> Answer {
+        self.answer
+    }
+
+    /// The score from which on to say that an object is there.
+    pub fn at_least(&self) -> f32 {
+        let written = self.metadata(AT_LEAST_KEY).and_then(|text| text.parse().ok());
+        written.filter(|score: &f32| score.is_finite()).unwrap_or(AT_LEAST as f32)
     }
 
     /// The classes' names in the order of the probabilities.
@@ -113,11 +131,13 @@ impl OnnxModel {
     /// The first image of a size takes longer, a plan being made for it; the last few plans are kept.
     ///
     /// # Errors
-    /// [`ExportError::Image`] if the bytes are not such an image; [`ExportError::Runtime`] if tract fails.
+    /// [`ExportError::Image`] if the bytes are not such an image; [`ExportError::Model`] if the file finds objects;
+    /// [`ExportError::Runtime`] if tract fails.
     pub fn predict(&self, rgb: &[u8], width: u32, height: u32) -> Result<Vec<f32>, ExportError> {
         let (width, height) = (width as usize, height as usize);
         check_image(rgb, width, height)?;
-        self.run(rgb, [1, height, width])
+        self.is_of(Answer::Classes)?;
+        self.probabilities(rgb, [1, height, width])
     }
 
     /// [`predict`](Self::predict) for several images of one size, one after another in `rgb`.
@@ -131,24 +151,93 @@ impl OnnxModel {
         width: u32,
         height: u32,
     ) -> Result<Vec<Vec<f32>>, ExportError> {
-        let (width, height) = (width as usize, height as usize);
-        if images == 0 || !rgb.len().is_multiple_of(images) {
-            return Err(ExportError::Image(format!("{} bytes are not {images} images", rgb.len())));
-        }
-        check_image(rgb.get(..rgb.len() / images).unwrap_or_default(), width, height)?;
-        let answers = self.run(rgb, [images, height, width])?;
+        self.is_of(Answer::Classes)?;
+        let answers = self.probabilities(rgb, batch_size(rgb, images, width, height)?)?;
         Ok(answers.chunks_exact(self.labels.len()).map(<[f32]>::to_vec).collect())
     }
 
-    fn run(&self, rgb: &[u8], size: [usize; 3]) -> Result<Vec<f32>, ExportError> {
-        let [images, height, width] = size;
-        let answer = || -> TractResult<Vec<f32>> {
-            let plan = self.plan(size)?;
-            let input = Tensor::from_shape::<u8>(&[images, height, width, 3], rgb)?;
-            let outputs = plan.run(tvec!(input.into_tvalue()))?;
-            numbers(&outputs)
+    /// The objects in one image whose score is at least `at_least`, the surest first, at most a hundred: `rgb` as for
+    /// [`predict`](Self::predict). [`at_least`](Self::at_least) is the score that the file itself names.
+    ///
+    /// # Errors
+    /// [`ExportError::Image`] if the bytes are not such an image; [`ExportError::Model`] if the file tells classes apart;
+    /// [`ExportError::Runtime`] if tract fails.
+    pub fn detect(&self, rgb: &[u8], width: u32, height: u32, at_least: f32) -> Result<Vec<Found>, ExportError> {
+        Ok(self.detect_batch(rgb, 1, width, height, at_least)?.pop().unwrap_or_default())
+    }
+
+    /// [`detect`](Self::detect) for several images of one size, one after another in `rgb`.
+    ///
+    /// # Errors
+    /// As [`detect`](Self::detect).
+    pub fn detect_batch(
+        &self,
+        rgb: &[u8],
+        images: usize,
+        width: u32,
+        height: u32,
+        at_least: f32,
+    ) -> Result<Vec<Vec<Found>>, ExportError> {
+        self.is_of(Answer::Boxes)?;
+        let size = batch_size(rgb, images, width, height)?;
+        let read = || -> TractResult<(Vec<f32>, Vec<f32>, Vec<i64>)> {
+            let outputs = self.run(rgb, size)?;
+            let [boxes, scores, classes] = outputs.as_slice() else { return Ok(Default::default()) };
+            let classes = classes.to_plain_array_view::<i64>()?.iter().copied().collect();
+            Ok((numbers(std::slice::from_ref(boxes))?, numbers(std::slice::from_ref(scores))?, classes))
         };
-        let answer = answer().map_err(|error| ExportError::runtime("model.onnx", error))?;
+        let (boxes, scores, classes) = read().map_err(|error| ExportError::runtime("model.onnx", error))?;
+        let (boxes, _) = boxes.as_chunks::<4>();
+        if boxes.len() != scores.len() || classes.len() != scores.len() || !scores.len().is_multiple_of(images) {
+            let reason =
+                format!("it gave {} boxes, {} scores and {} classes", boxes.len(), scores.len(), classes.len());
+            return Err(ExportError::runtime("model.onnx", reason));
+        }
+        let mut found = vec![Vec::new(); images];
+        let each = scores.len() / images;
+        for (at, ((sides, score), class)) in boxes.iter().zip(scores).zip(classes).enumerate() {
+            let class = usize::try_from(class).ok().filter(|class| *class < self.labels.len());
+            let class = class.ok_or_else(|| ExportError::runtime("model.onnx", "it gave a class without a label"))?;
+            // A score of 0 fills the list up.
+            if score > 0.0 && score >= at_least {
+                found[at / each].push(Found { class, score, sides: *sides });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The answer for one image in numbers, as a [`Judge`](crate::Judge) has it.
+    pub(crate) fn answer_for(&self, rgb: &[u8], width: u32, height: u32) -> Result<Vec<f32>, ExportError> {
+        match self.answer {
+            Answer::Classes => self.predict(rgb, width, height),
+            Answer::Boxes => Ok(objects_answer(&self.detect(rgb, width, height, LEAST_SCORE)?)),
+        }
+    }
+
+    fn is_of(&self, wanted: Answer) -> Result<(), ExportError> {
+        match (wanted, self.answer) {
+            (Answer::Classes, Answer::Boxes) => {
+                Err(ExportError::Model("it finds objects and gives no probabilities; ask it to detect".into()))
+            }
+            (Answer::Boxes, Answer::Classes) => {
+                Err(ExportError::Model("it tells classes apart and finds no objects; ask it to predict".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What comes out for images of one size, `[images, height, width]`.
+    fn run(&self, rgb: &[u8], size: [usize; 3]) -> TractResult<TVec<TValue>> {
+        let [images, height, width] = size;
+        let plan = self.plan(size)?;
+        let input = Tensor::from_shape::<u8>(&[images, height, width, 3], rgb)?;
+        plan.run(tvec!(input.into_tvalue()))
+    }
+
+    fn probabilities(&self, rgb: &[u8], size: [usize; 3]) -> Result<Vec<f32>, ExportError> {
+        let [images, ..] = size;
+        let answer = self.run(rgb, size).and_then(|outputs| numbers(&outputs));
+        let answer = answer.map_err(|error| ExportError::runtime("model.onnx", error))?;
         if answer.len() != images * self.labels.len() {
             let reason =
                 format!("it gave {} numbers for {images} images of {} labels", answer.len(), self.labels.len());
@@ -178,6 +267,16 @@ impl OnnxModel {
     }
 }
 
+/// Checks a batch; gives `[images, height, width]`.
+fn batch_size(rgb: &[u8], images: usize, width: u32, height: u32) -> Result<[usize; 3], ExportError> {
+    let (width, height) = (width as usize, height as usize);
+    if images == 0 || !rgb.len().is_multiple_of(images) {
+        return Err(ExportError::Image(format!("{} bytes are not {images} images", rgb.len())));
+    }
+    check_image(rgb.get(..rgb.len() / images).unwrap_or_default(), width, height)?;
+    Ok([images, height, width])
+}
+
 /// The numbers of the first output.
 pub(crate) fn numbers(outputs: &[tract_onnx::prelude::TValue]) -> TractResult<Vec<f32>> {
     let Some(output) = outputs.first() else { return Ok(Vec::new()) };
@@ -197,13 +296,11 @@ fn check_operators(graph: &GraphProto) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Checks what goes in and comes out; gives the labels.
-fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<Vec<String>, ExportError> {
+/// Checks what goes in and comes out; gives the labels, and how what comes out is to be read.
+fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<(Vec<String>, Answer), ExportError> {
     let foreign =
         |what: &str| ExportError::Model(format!("{what}; only `model.onnx` files made by Kindling are run here"));
-    let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else {
-        return Err(foreign("it does not have one input and one output"));
-    };
+    let [input] = graph.input.as_slice() else { return Err(foreign("it does not have one input")) };
     let (kind, dims) = shape(input);
     if input.name != INPUT || kind != data_type::UINT8 || !matches!(dims.as_slice(), [_, _, _, Some(3)]) {
         return Err(foreign("its input is not `image`, uint8 [N, H, W, 3]"));
@@ -212,16 +309,26 @@ fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<Vec<String>, Ex
     let entry = entry.ok_or_else(|| foreign("its metadata has no `labels`"))?;
     let labels: Vec<String> =
         serde_json::from_str(&entry.value).map_err(|_| foreign("its `labels` are not a JSON array of words"))?;
-    let (kind, dims) = shape(output);
     let classes = Some(labels.len() as i64);
-    if labels.is_empty()
-        || output.name != OUTPUT
-        || kind != data_type::FLOAT
-        || !matches!(dims.as_slice(), [_, n] if *n == classes)
-    {
-        return Err(foreign("its output is not `probabilities`, float [N, labels]"));
+    let outputs: Vec<_> = graph.output.iter().map(|output| (output.name.as_str(), shape(output))).collect();
+    let outputs: Vec<_> = outputs.iter().map(|(name, (kind, dims))| (*name, *kind, dims.as_slice())).collect();
+    let [boxes, scores, numbers] = BOX_OUTPUTS;
+    let answer = match outputs.as_slice() {
+        [(name, data_type::FLOAT, [_, n])] if *name == OUTPUT && *n == classes => Answer::Classes,
+        [
+            (first, data_type::FLOAT, [_, Some(a), Some(4)]),
+            (second, data_type::FLOAT, [_, Some(b)]),
+            (third, data_type::INT64, [_, Some(c)]),
+        ] if [*first, *second, *third] == [boxes, scores, numbers] && a == b && b == c => Answer::Boxes,
+        _ => {
+            let what = "its outputs are neither `probabilities`, float [N, labels], nor `boxes`, `scores` and `classes`";
+            return Err(foreign(what));
+        }
+    };
+    match labels.is_empty() {
+        true => Err(foreign("it has no labels")),
+        false => Ok((labels, answer)),
     }
-    Ok(labels)
 }
 
 /// Type and dimensions, those that are not fixed as `None`.

@@ -2,7 +2,9 @@
 //! they answer alike, and, with pictures, that they are as good as the card says.
 
 use crate::formats::{FORMATS, INT8_FILE, INT8_TOLERANCE, Picture, Run, read_network};
-use crate::{Card, CardInt8, ExportError, OnnxModel, TOLERANCE, bundle, hash_of_hashes, measure_latency};
+use crate::answer::{OBJECT_NUMBERS, difference};
+use crate::{Card, CardMetrics, ExportError, OnnxModel, SplitMetrics, TOLERANCE, bundle, hash_of_hashes, measure_latency};
+use kindling_graph::Answer;
 use kindling_spec::{ExportFormat, Split};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -65,7 +67,16 @@ pub fn verify_bundle(dir: &Path, examples: &[Example]) -> Result<Vec<Finding>, E
     findings.runs(dir, &card, examples);
     // A broken file's accuracy says nothing.
     if !examples.is_empty() && !changed {
-        findings.accuracy(dir, &card, examples);
+        match &card.test {
+            SplitMetrics::Classes(test) => findings.accuracy(dir, &card, test, examples),
+            SplitMetrics::Boxes(test) => findings.add(
+                CARD,
+                "average precision",
+                test.map50.map_or("not measured".into(), |map50| format!("{map50:.4}")),
+                "not measured here: a picture's label does not say where its objects are; see the card's `how_to_check`",
+                true,
+            ),
+        }
     }
     Ok(findings.0)
 }
@@ -225,19 +236,23 @@ impl Findings {
             let mut of_kind = runs.iter().filter(|run| run.int8 == int8);
             let Some(first) = of_kind.next() else { continue };
             let tolerance = if int8 { INT8_TOLERANCE } else { TOLERANCE };
-            let sound = |row: &Vec<f32>| row.len() == card.labels.len() && (row.iter().sum::<f32>() - 1.0).abs() < 1e-3;
+            let kind = if card.test.boxes().is_some() { Answer::Boxes } else { Answer::Classes };
+            let sound = |row: &Vec<f32>| is_sound(kind, row, card.labels.len());
             let wrong = first.answers.iter().find(|row| !sound(row));
             self.add(
                 first.file,
                 &format!("answers, run by {}", first.by),
-                format!("{} probabilities that sum to 1", card.labels.len()),
+                match kind {
+                    Answer::Classes => format!("{} probabilities that sum to 1", card.labels.len()),
+                    Answer::Boxes => "objects of its labels, with scores and sides from 0 to 1".into(),
+                },
                 wrong.map_or(format!("so on {} pictures", pictures.len()), |row| format!("{row:?}")),
                 wrong.is_none(),
             );
             for run in of_kind {
                 let pairs = first.answers.iter().zip(&run.answers);
                 let far = pairs
-                    .map(|(a, b)| crate::preprocess::difference(a, b))
+                    .map(|(a, b)| difference(kind, a, b, tolerance))
                     .fold(0.0f32, |most, far| if far.is_nan() || most.is_nan() { f32::NAN } else { most.max(far) });
                 self.add(
                     run.file,
@@ -251,16 +266,16 @@ impl Findings {
     }
 
     /// Accuracy of the ONNX files on all examples.
-    fn accuracy(&mut self, dir: &Path, card: &Card, examples: &[Example]) {
+    fn accuracy(&mut self, dir: &Path, card: &Card, told: &CardMetrics, examples: &[Example]) {
         let hash = hash_of_hashes(examples.iter().map(|example| &example.sha256));
         let test = card.data.splits.iter().any(|split| split.split == Split::Test && split.sha256 == hash);
         let about = match test {
             true => "these pictures are the test split",
             false => "these pictures are not the test split, so that the figures need not be the same",
         };
-        self.add(CARD, "pictures given", format!("{} in the test split", card.test.examples), about, true);
-        let int8 = card.int8.as_ref().map(|CardInt8 { accuracy, .. }| *accuracy);
-        for (file, said) in [("model.onnx", Some(card.test.accuracy)), (INT8_FILE, int8)] {
+        self.add(CARD, "pictures given", format!("{} in the test split", told.examples), about, true);
+        let int8 = card.int8.as_ref().and_then(|int8| int8.accuracy);
+        for (file, said) in [("model.onnx", Some(told.accuracy)), (INT8_FILE, int8)] {
             let (Some(said), true) = (said, card.files.iter().any(|f| f.name == file)) else { continue };
             match measure(dir, file, card, examples) {
                 Ok(right) => {
@@ -271,6 +286,20 @@ impl Findings {
                 }
                 Err(error) => self.add(file, "accuracy", format!("{:.2}%", said * 100.0), error, false),
             }
+        }
+    }
+}
+
+/// Whether a list of numbers can be an answer.
+fn is_sound(kind: Answer, answer: &[f32], labels: usize) -> bool {
+    match kind {
+        Answer::Classes => answer.len() == labels && (answer.iter().sum::<f32>() - 1.0).abs() < 1e-3,
+        Answer::Boxes => {
+            let is_object = |object: &[f32]| {
+                let is_label = object[0] >= 0.0 && object[0].fract() == 0.0 && object[0] < labels as f32;
+                is_label && object[1..].iter().all(|number| (0.0..=1.0).contains(number))
+            };
+            answer.len().is_multiple_of(OBJECT_NUMBERS) && answer.chunks_exact(OBJECT_NUMBERS).all(is_object)
         }
     }
 }

@@ -6,9 +6,10 @@ mod common;
 
 use common::*;
 use kindling_export::formats::{FORMATS, Picture, Source};
+use kindling_export::{LEAST_SCORE, OBJECT_NUMBERS, objects_answer};
 use kindling_graph::{
-    Graph, GraphBuilder, InputSpec, Op, Quantized, Source as From, Statistics, Weights, memory_plan,
-    random_weights_with,
+    Answer, Graph, GraphBuilder, InputSpec, Op, Quantized, Source as From, Statistics, Weights, find_objects,
+    memory_plan, random_weights_with,
 };
 use kindling_spec::ExportFormat;
 use std::fs;
@@ -75,10 +76,14 @@ fn row() -> Graph {
     net.finish(x).unwrap()
 }
 
+/// Labels that are not easily quoted.
+const ODD: [&str; 3] = [r#"fi"re\??="#, "smo`ke</script>${x}", "né\nither"];
+
 /// A network with its files on disk and what they are to answer.
 struct Case {
     name: String,
     graph: Graph,
+    weights: Weights,
     quantized: Quantized,
     dir: tempfile::TempDir,
     pictures: Vec<(Vec<u8>, u32, u32)>,
@@ -90,8 +95,9 @@ impl Case {
         let weights = random_weights_with(&graph, seed, Statistics::Random).unwrap();
         let quantized = quantized(&graph, &weights).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let odd = [r#"fi"re\??="#, "smo`ke</script>${x}", "né\nither"].map(str::to_owned);
-        let source = Source::new(&graph, &weights, Some(&quantized), &odd, "a */ task\\ \"<b>\" {{x}}").unwrap();
+        let odd = ODD.map(str::to_owned);
+        let odd = &odd[..labels_of(&graph).len()];
+        let source = Source::new(&graph, &weights, Some(&quantized), odd, "a */ task\\ \"<b>\" {{x}}").unwrap();
         for format in FORMATS {
             for file in format.write(&source).unwrap() {
                 fs::write(dir.path().join(file.name), file.bytes).unwrap();
@@ -105,11 +111,11 @@ impl Case {
             .map(|(i, (width, height))| (picture(width, height, i as u64), width, height))
             .collect();
         let answers = pictures.iter().map(|(rgb, w, h)| answer(&graph, &weights, rgb, *w, *h)).collect();
-        Self { name: format!("{name}, seed {seed}"), graph, quantized, dir, pictures, answers }
+        Self { name: format!("{name}, seed {seed}"), graph, weights, quantized, dir, pictures, answers }
     }
 
     fn all() -> Vec<Self> {
-        let cases = graphs().into_iter().flat_map(|(name, graph)| [1, 2].map(|seed| (name, graph.clone(), seed)));
+        let cases = every_kind().into_iter().flat_map(|(name, graph)| [1, 2].map(|seed| (name, graph.clone(), seed)));
         cases.map(|(name, graph, seed)| Self::new(name, graph, seed)).collect()
     }
 
@@ -123,8 +129,48 @@ impl Case {
         (width as usize, height as usize) == (self.graph.input.width, self.graph.input.height)
     }
 
+    fn is_boxes(&self) -> bool {
+        self.graph.answer == Answer::Boxes
+    }
+
+    /// For pictures of the network's size the map, then for all the objects.
+    fn check_objects(&self, by: &str, mut bytes: &[u8], int8: bool) {
+        let (mut most, shape) = (0, map_shape(&self.graph));
+        for (at, (rgb, width, height)) in self.pictures.iter().enumerate() {
+            let mut expected = (!int8).then(|| self.answers[at].clone());
+            if self.is_own(at) {
+                let (map, rest) = bytes.split_at(4 * shape.iter().product::<usize>());
+                bytes = rest;
+                let map = if int8 {
+                    self.check_logits(by, rgb, map);
+                    self.quantized.answer(rgb).unwrap()
+                } else {
+                    let found = channels_first(&floats(map), shape);
+                    let expected = output(&self.graph, &self.weights, rgb, *width, *height);
+                    let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5 * (1.0 + a.abs());
+                    assert!(expected.iter().zip(&found).all(near), "{}: {by}: {expected:?} {found:?}", self.name);
+                    found
+                };
+                expected = Some(objects_answer(&find_objects(&map, shape, LEAST_SCORE)));
+            }
+            let (count, rest) = bytes.split_first_chunk::<4>().unwrap();
+            let (objects, rest) = rest.split_at(u32::from_le_bytes(*count) as usize * OBJECT_NUMBERS * 4);
+            bytes = rest;
+            let found = floats(objects);
+            let scores: Vec<f32> = found.iter().skip(1).step_by(OBJECT_NUMBERS).copied().collect();
+            assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]), "{}: {by}: {scores:?}", self.name);
+            let far = expected.map_or(0.0, |expected| objects_apart(&expected, &found));
+            assert!(far < 1e-4, "{}: {by}, picture {at}: {far}: {:?} {found:?}", self.name, self.answers[at]);
+            most = most.max(scores.len());
+        }
+        assert!(bytes.is_empty() && most >= 3, "{}: {by}: {most}", self.name);
+    }
+
     /// Floats alone.
     fn check_floats(&self, by: &str, bytes: &[u8]) {
+        if self.is_boxes() {
+            return self.check_objects(by, bytes, false);
+        }
         let found = floats(bytes);
         assert_eq!(found.len(), self.pictures.len() * 3, "{}: {by}", self.name);
         for (answer, found) in self.answers.iter().zip(found.chunks(3)) {
@@ -138,6 +184,9 @@ impl Case {
 
     /// For pictures of the network's size logits, then for all probabilities.
     fn check_codes(&self, by: &str, mut bytes: &[u8]) {
+        if self.is_boxes() {
+            return self.check_objects(by, bytes, true);
+        }
         for (at, (rgb, ..)) in self.pictures.iter().enumerate() {
             if self.is_own(at) {
                 let (logits, rest) = bytes.split_at(12);
@@ -157,9 +206,18 @@ impl Case {
     }
 
     fn check_logits(&self, by: &str, rgb: &[u8], bytes: &[u8]) {
-        let logits: Vec<i32> = bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b)).collect();
+        let mut logits: Vec<i32> = bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b)).collect();
+        if self.is_boxes() {
+            logits = channels_first(&logits, map_shape(&self.graph));
+        }
         assert_eq!(logits, self.quantized.run(&self.quantized.codes(rgb)).unwrap(), "{}: {by}", self.name);
     }
+}
+
+/// Generated code keeps a pixel's channels side by side.
+fn channels_first<T: Copy>(numbers: &[T], [channels, height, width]: [usize; 3]) -> Vec<T> {
+    assert_eq!(numbers.len(), channels * height * width);
+    (0..channels).flat_map(|c| numbers.iter().skip(c).step_by(channels).copied()).collect()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -212,7 +270,7 @@ fn c_compiles_without_a_warning_and_answers_the_same() {
                         command.arg(format!("-Wstack-usage={stack}"));
                     }
                     command.arg("-o").arg(at(program)).arg(Path::new(HARNESS).join("main.c")).arg(at(code)).arg("-lm");
-                    done(command.args(int8.then_some("-DINT8")));
+                    done(command.args(int8.then_some("-DINT8")).args(case.is_boxes().then_some("-DBOXES")));
                     let output = run(&mut Command::new(at(program)), &case.input());
                     let by = format!("{compiler} {kernels}");
                     match int8 {
@@ -220,7 +278,9 @@ fn c_compiles_without_a_warning_and_answers_the_same() {
                         false => case.check_floats(&by, &output),
                     }
                     let labels = run(Command::new(at(program)).arg("labels"), &[]);
-                    assert_eq!(String::from_utf8(labels).unwrap(), "fi\"re\\??=\0smo`ke</script>${x}\0né\nither\0");
+                    let odd: String =
+                        ODD.iter().take(labels_of(&case.graph).len()).map(|label| format!("{label}\0")).collect();
+                    assert_eq!(String::from_utf8(labels).unwrap(), odd);
                 }
             }
         }
@@ -260,9 +320,9 @@ fn rust_compiles_without_the_standard_library_and_answers_the_same() {
             fs::copy(case.dir.path().join(code), at("model.rs")).unwrap();
             fs::copy(Path::new(HARNESS).join("rust_main.rs"), at("main.rs")).unwrap();
             let mut command = Command::new("rustc");
-            command.args(["--edition", "2024", "-O", "-D", "warnings", "--check-cfg", "cfg(int8)"]);
-            if int8 {
-                command.args(["--cfg", "int8"]);
+            command.args(["--edition", "2024", "-O", "-D", "warnings", "--check-cfg", "cfg(int8, boxes)"]);
+            for (cfg, is_so) in [("int8", int8), ("boxes", case.is_boxes())] {
+                command.args(["--cfg", cfg].iter().filter(|_| is_so));
             }
             done(command.arg("-o").arg(at("program")).arg(at("main.rs")));
             let output = run(&mut Command::new(at("program")), &case.input());
@@ -302,9 +362,15 @@ fn javascript_answers_the_same_with_webassembly_and_without() {
             .collect();
         for words in [&["logits"][..], &["logits", "plain"]] {
             let output = run(node().args(words), &input);
-            for (at, logits) in own.iter().zip(output.chunks(12)) {
+            let outputs: usize = case.graph.output_shape().unwrap().iter().product();
+            assert_eq!(output.len(), own.len() * outputs * 4);
+            for (at, logits) in own.iter().zip(output.chunks(outputs * 4)) {
                 case.check_logits(&words.join(" "), &case.pictures[*at].0, logits);
             }
+        }
+        if case.is_boxes() {
+            check_objects_of_javascript(&case, node);
+            continue;
         }
         let found = floats(&run(&mut node(), &case.input()));
         for (at, row) in found.chunks(3).enumerate().filter(|(at, _)| case.is_own(*at)) {
@@ -329,6 +395,33 @@ fn javascript_answers_the_same_with_webassembly_and_without() {
             assert!(expected.iter().zip(row).all(|(a, b)| (a - b).abs() < 1e-5), "{}: {expected:?} {row:?}", case.name);
         }
     }
+}
+
+/// The objects of the 8-bit file, and map and objects of the same network without an 8-bit one.
+fn check_objects_of_javascript(case: &Case, node: impl Fn() -> Command) {
+    let interleaved = |node: &dyn Fn() -> Command| {
+        // The map of a picture, then its objects, as the other languages say them.
+        let each = case.pictures.iter().enumerate().flat_map(|(at, (rgb, w, h))| {
+            let input = [&w.to_le_bytes()[..], &h.to_le_bytes(), rgb].concat();
+            let map = if case.is_own(at) { run(node().arg("logits"), &input) } else { Vec::new() };
+            [map, run(&mut node(), &input)].concat()
+        });
+        each.collect::<Vec<u8>>()
+    };
+    case.check_codes("node", &interleaved(&node));
+    let labels = labels_of(&case.graph);
+    let source = Source::new(&case.graph, &case.weights, None, &labels, "floats").unwrap();
+    let web = FORMATS.iter().find(|format| format.format() == ExportFormat::Web).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let module = dir.path().join("model.mjs");
+    let text = web.write(&source).unwrap().into_iter().find(|file| file.name == "model.js").unwrap().bytes;
+    fs::write(&module, text).unwrap();
+    let node = || {
+        let mut node = Command::new("node");
+        node.arg(Path::new(HARNESS).join("main.mjs")).arg(&module);
+        node
+    };
+    case.check_floats("node, floats", &interleaved(&node));
 }
 
 #[test]

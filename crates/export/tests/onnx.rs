@@ -10,7 +10,7 @@ use kindling_graph::{GraphBuilder, InputSpec, Weights};
 use kindling_spec::ExportFormat;
 
 fn onnx(graph: &kindling_graph::Graph, weights: &Weights) -> Vec<u8> {
-    let labels = labels();
+    let labels = labels_of(graph);
     let source = Source::new(graph, weights, None, &labels, "fire or smoke").unwrap();
     let format = FORMATS.iter().find(|format| format.format() == ExportFormat::Onnx).unwrap();
     format.write(&source).unwrap().remove(0).bytes
@@ -101,7 +101,7 @@ fn write_files_for_onnxruntime() {
         std::fs::write(dir.join(format!("{name}.onnx")), onnx(&graph, &weights)).unwrap();
         let cases: Vec<_> = judges(&graph, &weights)
             .into_iter()
-            .map(|j| serde_json::json!({"width": j.width, "height": j.height, "rgb": j.rgb, "probabilities": j.probabilities}))
+            .map(|j| serde_json::json!({"width": j.width, "height": j.height, "rgb": j.rgb, "answer": j.answer}))
             .collect();
         std::fs::write(dir.join(format!("{name}.json")), serde_json::to_vec(&cases).unwrap()).unwrap();
     }

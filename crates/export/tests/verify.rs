@@ -23,7 +23,7 @@ fn bundle(out: &Path, seed: u64) {
     let input = BundleInput {
         graph: &graph,
         weights: &weights,
-        int8: Some(Int8 { quantized: &quantized, pictures: &pictures, truth: &truth }),
+        int8: Some(Int8 { quantized: &quantized, pictures: &pictures, truth: Truth::Classes(&truth) }),
         labels: &labels(),
         judges: &judges(&graph, &weights),
         formats: &card.task.exports.clone(),

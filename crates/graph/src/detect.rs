@@ -40,7 +40,7 @@ pub fn find_objects(map: &[f32], shape: [usize; 3], at_least: f32) -> Vec<Found>
                 let rows = y.saturating_sub(1)..(y + 2).min(height);
                 let mut around =
                     rows.flat_map(|y| &logits[y * width + x.saturating_sub(1)..y * width + (x + 2).min(width)]);
-                let score = 1.0 / (1.0 + (-own).exp());
+                let score = score(own);
                 if score >= at_least && around.all(|other| own >= *other) {
                     peaks.push((score, class * plane + y * width + x));
                 }
@@ -49,18 +49,29 @@ pub fn find_objects(map: &[f32], shape: [usize; 3], at_least: f32) -> Vec<Found>
     }
     peaks.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     peaks.truncate(MOST_OBJECTS);
-    let found = |(score, at): (f32, usize)| {
-        let (class, place) = (at / plane, at % plane);
-        let middle = [(place % width) as f32 + 0.5, (place / width) as f32 + 0.5];
-        let cells = [width as f32, height as f32];
-        let sides = [0, 1, 2, 3].map(|side| {
-            let reach = map[(classes + side) * plane + place].min(FARTHEST).exp();
-            let signed = if side < 2 { -reach } else { reach };
-            ((middle[side % 2] + signed) / cells[side % 2]).clamp(0.0, 1.0)
-        });
-        Found { class, score, sides }
-    };
-    peaks.into_iter().map(found).collect()
+    peaks.into_iter().map(|(_, at)| object_at(map, shape, at)).collect()
+}
+
+/// What [`find_objects`] says of the place `at` of a map, whether or not it is a peak: the class is `at / (height * width)`.
+///
+/// # Shapes
+/// `map`: `[classes + 4, height, width]` of `shape`, not empty; `at` is below `classes * height * width`.
+pub fn object_at(map: &[f32], shape: [usize; 3], at: usize) -> Found {
+    let [channels, height, width] = shape;
+    let (classes, plane) = (channels.saturating_sub(4), height * width);
+    let (class, place) = (at / plane, at % plane);
+    let middle = [(place % width) as f32 + 0.5, (place / width) as f32 + 0.5];
+    let cells = [width as f32, height as f32];
+    let sides = [0, 1, 2, 3].map(|side| {
+        let reach = map[(classes + side) * plane + place].min(FARTHEST).exp();
+        let signed = if side < 2 { -reach } else { reach };
+        ((middle[side % 2] + signed) / cells[side % 2]).clamp(0.0, 1.0)
+    });
+    Found { class, score: score(map[at]), sides }
+}
+
+fn score(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ mod tensor;
 
 pub use builder::GraphBuilder;
 pub use cost::{Cost, NodeCost};
-pub use detect::{Found, MOST_OBJECTS, find_objects};
+pub use detect::{Found, MOST_OBJECTS, find_objects, object_at};
 pub use error::GraphError;
 pub use execute::{execute, execute_with};
 pub use fold::{fold_batch_norm, fold_graph, scale_logits};

@@ -7,12 +7,12 @@ mod int8;
 use super::Source;
 use super::pack::{Kernel, Step, blocks, comment, fill, is_padded, lines, section};
 use avx2::Fast;
-use kindling_graph::{Convolution, Lowered};
+use kindling_graph::{Answer, Convolution, Lowered, MOST_OBJECTS};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 const HEADER: &str = include_str!("c/model.h");
-const LOGITS: &str = include_str!("c/logits.h");
+const ANSWERS: &str = include_str!("c/answers.h");
 const SHARED: &str = include_str!("c/shared.c");
 
 /// The files: each header, then its source.
@@ -32,7 +32,7 @@ pub(crate) fn c_files(lowered: &Lowered, source: &Source<'_>) -> Vec<(&'static s
 /// The names of the 8-bit network, so that both may be in one program.
 fn renamed(text: &str) -> String {
     let text = text.replace("MODEL_", "MODEL_INT8_");
-    ["labels", "run", "predict", "logits"]
+    ["labels", "run", "predict", "logits", "detect", "object"]
         .iter()
         .fold(text, |text, name| text.replace(&format!("model_{name}"), &format!("model_int8_{name}")))
 }
@@ -126,7 +126,7 @@ fn layer_types(writer: &Writer, template: &str, windows: bool) -> String {
     if writer.used.contains("geometry") {
         text.push_str(section(SHARED, "geometry"));
     }
-    let pools = ["max_pool", "average_pool", "last_conv"];
+    let pools = ["max_pool", "average_pool", "last_conv", "map_conv"];
     if windows || pools.iter().any(|name| writer.used.contains(name)) {
         text.push_str(section(SHARED, "clip"));
     }
@@ -147,15 +147,24 @@ fn whole(writer: &Writer, lowered: &Lowered, labels: &[String], int8: bool) -> S
     let names = lines_of(labels.iter().map(|label| quoted(label)));
     let file = if int8 { "model_int8" } else { "model" };
     let channels = lowered.input.channels.to_string();
-    let values = [("FILE", file), ("CHANNELS", &channels), ("LABELS", &names)];
+    let numbers: usize = map_of(lowered).iter().product();
+    let more = if int8 && lowered.answer == Answer::Boxes { format!(", MAP_NUMBERS = {numbers}") } else { String::new() };
+    let values = [("FILE", file), ("CHANNELS", &channels), ("MORE_SIZES", &more), ("LABELS", &names)];
     let mut text = fill(&prefixed(section(SHARED, "head"), int8), &values);
     text.push_str(&writer.kernels);
     text.push_str(section(SHARED, "resize"));
-    text.push_str(section(SHARED, "softmax"));
+    if lowered.answer == Answer::Classes {
+        text.push_str(section(SHARED, "softmax"));
+    }
     text.push_str(&writer.constants);
     text.push('\n');
     text.push_str(&writer.calls);
     text.trim_end().to_owned() + "\n"
+}
+
+/// `[channels, height, width]` of what the network makes.
+fn map_of(lowered: &Lowered) -> [usize; 3] {
+    lowered.layers.get(lowered.output).map_or([0; 3], |layer| layer.to)
 }
 
 fn lines_of(words: impl Iterator<Item = String>) -> String {
@@ -178,14 +187,21 @@ fn header(lowered: &Lowered, writer: &Writer, source: &Source<'_>, int8: bool) -
     let bytes = lowered.arena * if int8 { 1 } else { 4 };
     let classes: String =
         labels.iter().enumerate().map(|(i, label)| format!(" *   {i}: \"{}\"\n", comment(label))).collect();
-    let title = if int8 {
-        "An image classifier in whole numbers of 8 bits, as C: its own preprocessing, kernels and weights."
-    } else {
-        "An image classifier as C: its own preprocessing, kernels and weights."
+    let (what, kind, order) = match lowered.answer {
+        Answer::Classes => ("An image classifier", "classes", "in the order of the probabilities"),
+        Answer::Boxes => ("A finder of objects in images", "boxes", "by their number"),
     };
+    let bits = if int8 { " in whole numbers of 8 bits," } else { "" };
+    let title = format!("{what}{bits} as C: its own preprocessing, kernels and weights.");
+    let [channels, map_height, map_width] = map_of(lowered);
+    let numbers = channels * map_height * map_width;
+    let map_bytes = format!(", and {} of the map of what is found", 4 * numbers);
+    let most = MOST_OBJECTS.min(labels.len() * map_height * map_width);
     let pixel = if spec.channels == 3 { "red, green, blue".to_owned() } else { format!("{} bytes", spec.channels) };
     let values = [
-        ("TITLE", title),
+        ("TITLE", title.as_str()),
+        ("ORDER", order),
+        ("MORE_MEMORY", if int8 && kind == "boxes" { &map_bytes } else { "" }),
         ("CLASSES", &classes),
         ("MORE_CONSTANTS", if int8 { ", factors, tables" } else { "" }),
         ("CONSTANT_BYTES", &writer.bytes.to_string()),
@@ -196,9 +212,15 @@ fn header(lowered: &Lowered, writer: &Writer, source: &Source<'_>, int8: bool) -
         ("WIDTH", &spec.width.to_string()),
         ("COUNT", &labels.len().to_string()),
         ("UNKNOWN_BELOW", &number(source.unknown_below.unwrap_or(0.0) as f32)),
+        ("AT_LEAST", &number(source.score_at_least() as f32)),
+        ("MOST", &most.to_string()),
+        ("MAP_HEIGHT", &map_height.to_string()),
+        ("MAP_WIDTH", &map_width.to_string()),
         ("PIXEL", &pixel),
-        ("LOGITS", &if int8 { renamed(LOGITS) } else { String::new() }),
         ("TASK", &format!("\"{}\"", comment(task))),
     ];
-    fill(&prefixed(HEADER, int8), &values)
+    let answer = |part: &str| section(ANSWERS, &format!("{kind}_{part}"));
+    let functions = answer("functions").to_owned() + if int8 { answer("logits") } else { "" };
+    let parts = [("USE", answer("use")), ("MACROS", answer("macros")), ("FUNCTIONS", &functions)];
+    fill(&prefixed(&fill(HEADER, &parts), int8), &values)
 }

@@ -4,9 +4,8 @@
 use super::{
     Format, Picture, Run, Source, Written, c::c_files, onnx_int8::INT8_TOLERANCE, rust::rust_files, web::web_files,
 };
-use crate::preprocess::{difference, level_picture};
-use crate::{Check, ExportError, Judge, TOLERANCE, bundle, zip_files};
-use kindling_graph::lower;
+use crate::{Check, ExportError, Judge, LEAST_SCORE, TOLERANCE, bundle, zip_files};
+use kindling_graph::{Answer, lower};
 use kindling_spec::ExportFormat;
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -23,6 +22,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const C_CHECK: &str = include_str!("c/check.c");
 const JS_CHECK: &str = include_str!("web/check.mjs");
 const SKETCH: &str = include_str!("c/sketch.ino");
+const BOXES_SKETCH: &str = include_str!("c/boxes.ino");
 /// C's files with the name of their code.
 const C_FILES: [(&str, bool); 2] = [("model.c", false), ("model_int8.c", true)];
 
@@ -34,7 +34,7 @@ impl Format for C {
     fn write(&self, source: &Source<'_>) -> Result<Vec<Written>, ExportError> {
         let (graph, weights) = &source.folded;
         let files = c_files(&lower(graph, weights)?, source);
-        let library = arduino(&files, source.task)?;
+        let library = arduino(&files, source)?;
         let mut written: Vec<Written> =
             files.into_iter().map(|(name, text)| text_file(name, text, TEXT, about_c(name))).collect();
         written.push(Written {
@@ -52,17 +52,17 @@ impl Format for C {
 
     fn run(&self, dir: &Path, pictures: &[Picture<'_>]) -> Result<Vec<Run>, ExportError> {
         let mut runs = Vec::new();
-        for (file, int8) in C_FILES {
-            if !dir.join(file).is_file() {
-                continue;
-            }
+        for (file, int8) in C_FILES.into_iter().filter(|(file, _)| dir.join(file).is_file()) {
+            let header = bundle::read(&dir.join(file).with_extension("h"))?;
+            let is_boxes = holds(&header, b"_detect(");
             let work = tempfile::tempdir().map_err(|error| ExportError::io(dir, error))?;
             let check = work.path().join("check.c");
             std::fs::write(&check, C_CHECK).map_err(|error| ExportError::io(&check, error))?;
             let program = work.path().join("check");
             let mut compiler = Command::new("cc");
             compiler.args(["-std=c99", "-O1", "-I"]).arg(dir).arg("-o").arg(&program).arg(&check).arg(dir.join(file));
-            compiler.args(int8.then_some("-DINT8")).arg("-lm");
+            compiler.args(int8.then_some("-DINT8")).args(is_boxes.then_some("-DBOXES"));
+            compiler.arg(format!("-DLEAST_SCORE={LEAST_SCORE}f")).arg("-lm");
             match compiler.output() {
                 // No compiler here: nothing is said of the file.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -150,14 +150,18 @@ impl Format for Web {
             return Ok(Vec::new());
         }
         let mut node = Command::new("node");
-        node.arg(check).arg(module);
-        let int8 = text.windows(INT8_MARK.len()).take(1000).any(|window| window == INT8_MARK);
+        node.arg(check).arg(module).arg(LEAST_SCORE.to_string());
+        let int8 = holds(text.get(..1000).unwrap_or(&text), INT8_MARK);
         Ok(vec![Run { file: "model.js", by: "Node", int8, answers: answer("model.js", node, pictures)? }])
     }
 }
 
 /// What the head of a model.js of 8 bits says.
 const INT8_MARK: &[u8] = b"8-bit whole numbers";
+
+fn holds(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|window| window == words)
+}
 
 fn text_file(name: &'static str, text: String, media_type: &'static str, about: &'static str) -> Written {
     Written { name, bytes: text.into_bytes(), media_type, about }
@@ -173,21 +177,25 @@ fn about_c(name: &str) -> &'static str {
 }
 
 /// The C of 8 bits, or of floats where there is no other, as a library.
-fn arduino(files: &[(&'static str, String)], task: &str) -> Result<Vec<u8>, ExportError> {
+fn arduino(files: &[(&'static str, String)], source: &Source<'_>) -> Result<Vec<u8>, ExportError> {
+    let (what, sketch, example) = match source.answer() {
+        Answer::Classes => ("An image classifier", SKETCH, "Classify"),
+        Answer::Boxes => ("A finder of objects in images", BOXES_SKETCH, "Detect"),
+    };
     let int8 = files.iter().any(|(name, _)| *name == "model_int8.c");
     let (header, prefix, name) =
         if int8 { ("model_int8", "MODEL_INT8", "model_int8") } else { ("model", "MODEL", "model") };
     let fill = |text: &str| text.replace("{{HEADER}}", header).replace("{{PREFIX}}", prefix).replace("{{NAME}}", name);
-    let sentence: String = task.chars().filter(|c| !c.is_control()).collect();
+    let sentence: String = source.task.chars().filter(|c| !c.is_control()).collect();
     let properties = format!(
-        "name=Kindling Model\nversion=1.0.0\nauthor=Kindling\nmaintainer=Kindling\nsentence=An image classifier: {sentence}\n\
+        "name=Kindling Model\nversion=1.0.0\nauthor=Kindling\nmaintainer=Kindling\nsentence={what}: {sentence}\n\
          paragraph=Made by Kindling. Answers for pictures without heap or network.\ncategory=Data Processing\nurl=https://example.invalid\n\
          architectures=*\nincludes={header}.h\n"
     );
     let json = serde_json::json!({
         "name": "Kindling Model",
         "version": "1.0.0",
-        "description": format!("An image classifier: {sentence}"),
+        "description": format!("{what}: {sentence}"),
         "frameworks": "*",
         "platforms": "*",
         "headers": format!("{header}.h"),
@@ -197,7 +205,7 @@ fn arduino(files: &[(&'static str, String)], task: &str) -> Result<Vec<u8>, Expo
     for (file, text) in files.iter().filter(|(file, _)| file.contains("int8") == int8) {
         inside.push((format!("src/{file}"), text.clone()));
     }
-    inside.push(("examples/Classify/Classify.ino".to_owned(), fill(SKETCH)));
+    inside.push((format!("examples/{example}/{example}.ino"), fill(sketch)));
     let files =
         inside.into_iter().map(|(name, text)| (format!("KindlingModel/{name}"), Cursor::new(text.into_bytes())));
     Ok(zip_files(files, Cursor::new(Vec::new()))?.into_inner())
@@ -229,12 +237,25 @@ fn answer(file: &str, mut program: Command, pictures: &[Picture<'_>]) -> Result<
         return Err(ExportError::ReadBack { file: file.into(), what });
     }
     let (numbers, rest) = output.stdout.as_chunks::<4>();
-    if pictures.is_empty() || !rest.is_empty() || !numbers.len().is_multiple_of(pictures.len()) || numbers.is_empty() {
+    let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let (answers, more) = split_answers(&numbers);
+    if answers.len() != pictures.len() || !more.is_empty() || !rest.is_empty() {
         let what = format!("gives {} bytes for {} pictures", output.stdout.len(), pictures.len());
         return Err(ExportError::ReadBack { file: file.into(), what });
     }
-    let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    Ok(numbers.chunks_exact(numbers.len() / pictures.len()).map(<[f32]>::to_vec).collect())
+    Ok(answers)
+}
+
+/// Answers one after another, each after the count of its numbers; and what is left that is none.
+fn split_answers(numbers: &[f32]) -> (Vec<Vec<f32>>, &[f32]) {
+    let (mut answers, mut rest) = (Vec::new(), numbers);
+    while let Some((count, more)) = rest.split_first()
+        && let Some((answer, more)) = more.split_at_checked(*count as usize)
+    {
+        answers.push(answer.to_vec());
+        rest = more;
+    }
+    (answers, rest)
 }
 
 /// Holds each run to the trained network, or to the 8-bit network in whole numbers.
@@ -244,13 +265,8 @@ fn compare(runs: Vec<Run>, source: &Source<'_>, judges: &[Judge]) -> Result<Vec<
         let tolerance = if run.int8 { INT8_TOLERANCE } else { TOLERANCE };
         let mut greatest = 0.0f32;
         for (judge, answer) in judges.iter().zip(&run.answers) {
-            let far = if run.int8 {
-                let quantized = source.quantized()?;
-                let levels = level_picture(&judge.rgb, judge.width, judge.height, &quantized.lowered.input)?;
-                difference(answer, &quantized.answer(&levels)?)
-            } else {
-                difference(answer, &judge.probabilities)
-            };
+            let far =
+                if run.int8 { source.far_from_int8(judge, answer)? } else { source.far_from(judge, answer)? };
             greatest = bundle::agree(run.file, judge, far, tolerance, greatest)?;
         }
         let than = if run.int8 { "the 8-bit network in whole numbers" } else { "the trained network" };

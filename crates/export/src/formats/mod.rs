@@ -4,6 +4,7 @@
 mod c;
 mod code;
 mod onnx;
+mod onnx_boxes;
 mod onnx_int8;
 mod onnx_preprocess;
 mod pack;
@@ -14,11 +15,15 @@ mod web;
 
 pub(crate) use onnx::{DECISION, UNKNOWN_BELOW, network_only};
 pub use onnx::{INPUT, OPSET, OUTPUT};
+pub use onnx_boxes::OUTPUTS as BOX_OUTPUTS;
+pub(crate) use onnx_boxes::AT_LEAST_KEY;
 pub(crate) use onnx_int8::{FILE as INT8_FILE, INT8_TOLERANCE};
 pub(crate) use safetensors::read as read_network;
 
-use crate::{Check, ExportError, Judge};
-use kindling_graph::{Graph, Quantized, Weights, fold_batch_norm};
+use crate::answer::{difference, difference_from_map};
+use crate::preprocess::{level_picture, preprocess};
+use crate::{AT_LEAST, Check, ExportError, Judge, TOLERANCE};
+use kindling_graph::{Answer, Graph, Quantized, Weights, execute, fold_batch_norm};
 use kindling_spec::ExportFormat;
 use std::path::Path;
 
@@ -71,7 +76,7 @@ pub struct Run {
     pub by: &'static str,
     /// Whether it is of the 8-bit network.
     pub int8: bool,
-    /// For each picture the probability of each label.
+    /// For each picture the probability of each label, or its objects as [`objects_answer`](crate::objects_answer) lists them.
     pub answers: Vec<Vec<f32>>,
 }
 
@@ -98,6 +103,8 @@ pub struct Source<'a> {
     pub unknown_below: Option<f64>,
     /// A class, and from which probability on to say that it is there.
     pub decision: Option<(&'a str, f64)>,
+    /// The score from which on to say that an object is there; [`AT_LEAST`](crate::AT_LEAST) if absent.
+    pub at_least: Option<f64>,
 }
 
 impl<'a> Source<'a> {
@@ -114,9 +121,18 @@ impl<'a> Source<'a> {
     ) -> Result<Self, ExportError> {
         graph.check_weights(weights)?;
         let shape = graph.output_shape()?;
-        if labels.is_empty() || shape.as_slice() != [labels.len()] {
+        let fits = match (graph.answer, shape.as_slice()) {
+            (Answer::Classes, [classes]) => *classes == labels.len(),
+            (Answer::Boxes, [channels, ..]) => *channels == labels.len() + 4,
+            _ => false,
+        };
+        if labels.is_empty() || !fits {
+            let wanted = match graph.answer {
+                Answer::Classes => "they must be as many",
+                Answer::Boxes => "a map of objects has one channel a label and four more",
+            };
             return Err(ExportError::Input(format!(
-                "there are {} labels and the network's output has the shape {shape:?}; they must be as many",
+                "there are {} labels and the network's output has the shape {shape:?}; {wanted}",
                 labels.len()
             )));
         }
@@ -132,6 +148,44 @@ impl<'a> Source<'a> {
             task,
             unknown_below: None,
             decision: None,
+            at_least: None,
+        })
+    }
+
+    /// How the answers are to be read.
+    pub(crate) fn answer(&self) -> Answer {
+        self.graph.answer
+    }
+
+    /// The score from which on to say that an object is there.
+    pub(crate) fn score_at_least(&self) -> f64 {
+        self.at_least.unwrap_or(AT_LEAST)
+    }
+
+    /// How far a float file's answer is from the trained network's.
+    pub(crate) fn far_from(&self, judge: &Judge, answer: &[f32]) -> Result<f32, ExportError> {
+        let far = difference(self.answer(), answer, &judge.answer, TOLERANCE);
+        if self.answer() == Answer::Classes || far <= TOLERANCE {
+            return Ok(far);
+        }
+        // Places that are all but equal may have been a peak here and none there; the map tells.
+        let (graph, weights) = &self.folded;
+        let input = preprocess(&judge.rgb, judge.width, judge.height, &graph.input)?;
+        let map = execute(graph, weights, &input)?.data;
+        let shape = onnx_boxes::map_shape(self)?;
+        let [ours, theirs] =
+            [answer, &judge.answer].map(|answer| difference_from_map(answer, &map, shape, TOLERANCE));
+        Ok(if ours <= TOLERANCE && theirs <= TOLERANCE { ours.max(theirs) } else { far })
+    }
+
+    /// How far an 8-bit file's answer is from that of the 8-bit network in whole numbers.
+    pub(crate) fn far_from_int8(&self, judge: &Judge, answer: &[f32]) -> Result<f32, ExportError> {
+        let quantized = self.quantized()?;
+        let levels = level_picture(&judge.rgb, judge.width, judge.height, &quantized.lowered.input)?;
+        let expected = quantized.answer(&levels)?;
+        Ok(match self.answer() {
+            Answer::Classes => difference(Answer::Classes, answer, &expected, INT8_TOLERANCE),
+            Answer::Boxes => difference_from_map(answer, &expected, onnx_boxes::map_shape(self)?, INT8_TOLERANCE),
         })
     }
 

@@ -1,13 +1,13 @@
-//! `model.onnx`: preprocessing, network and softmax in one ONNX file.
+//! `model.onnx`: preprocessing, network and softmax, or the search for objects in its map, in one ONNX file.
 
-use super::{Format, Picture, Run, Source, Written, onnx_preprocess};
+use super::{Format, Picture, Run, Source, Written, onnx_boxes, onnx_preprocess};
 use crate::onnx_proto::{
     AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
     data_type,
 };
-use crate::{Check, ExportError, Judge, OnnxModel, TOLERANCE, bundle, preprocess::difference};
-use kindling_graph::{Graph, Node, Op, Source as From, Weights};
+use crate::{Check, ExportError, Judge, OnnxModel, TOLERANCE, bundle};
+use kindling_graph::{Answer, Graph, Node, Op, Source as From, Weights};
 use kindling_spec::ExportFormat;
 use prost::Message;
 use std::{collections::BTreeSet, path::Path};
@@ -40,7 +40,15 @@ impl Format for Onnx {
             name: FILE,
             bytes: write(source)?.encode_to_vec(),
             media_type: "application/octet-stream",
-            about: "ONNX: an RGB image of any size in (uint8 [N, H, W, 3]), class probabilities out; preprocessing inside",
+            about: match source.answer() {
+                Answer::Classes => {
+                    "ONNX: an RGB image of any size in (uint8 [N, H, W, 3]), class probabilities out; preprocessing inside"
+                }
+                Answer::Boxes => {
+                    "ONNX: an RGB image of any size in (uint8 [N, H, W, 3]), boxes, scores and classes of objects out; all \
+                     preprocessing and decoding inside"
+                }
+            },
         }])
     }
 
@@ -51,8 +59,8 @@ impl Format for Onnx {
         }
         let mut greatest = 0.0f32;
         for judge in judges {
-            let answer = model.predict(&judge.rgb, judge.width, judge.height)?;
-            greatest = bundle::agree(FILE, judge, difference(&answer, &judge.probabilities), TOLERANCE, greatest)?;
+            let far = source.far_from(judge, &model.answer_for(&judge.rgb, judge.width, judge.height)?)?;
+            greatest = bundle::agree(FILE, judge, far, TOLERANCE, greatest)?;
         }
         Ok(vec![Check {
             file: FILE.into(),
@@ -71,7 +79,7 @@ impl Format for Onnx {
 /// Runs an ONNX file of ours.
 pub(super) fn run(dir: &Path, file: &'static str, int8: bool, pictures: &[Picture<'_>]) -> Result<Run, ExportError> {
     let model = OnnxModel::load(&bundle::read(&dir.join(file))?)?;
-    let answer = |picture: &Picture<'_>| model.predict(picture.rgb, picture.width, picture.height);
+    let answer = |picture: &Picture<'_>| model.answer_for(picture.rgb, picture.width, picture.height);
     Ok(Run { file, by: "tract", int8, answers: pictures.iter().map(answer).collect::<Result<_, _>>()? })
 }
 
@@ -85,8 +93,11 @@ fn write(source: &Source<'_>) -> Result<ModelProto, ExportError> {
     }
     let mut writer = Writer::default();
     let input = onnx_preprocess::preprocess(&mut writer, spec, false);
-    let logits = network(&mut writer, graph, weights, &input)?;
-    writer.finish_with(&logits, !ends_in_softmax(graph));
+    let end = network(&mut writer, graph, weights, &input)?;
+    match source.answer() {
+        Answer::Classes => writer.finish_with(&end, !ends_in_softmax(graph)),
+        Answer::Boxes => onnx_boxes::find(&mut writer, &end, onnx_boxes::map_shape(source)?),
+    }
     describe(writer, source, "")
 }
 
@@ -97,9 +108,10 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
     let mut input = value(INPUT, data_type::UINT8, dims);
     input.doc_string =
         "Pixels of N images, rows from the top, red, green, blue, 0 to 255; any height and width.".into();
-    let classes = vec![Dimension::Param("N".into()), Dimension::Value(source.labels.len() as i64)];
-    let mut output = value(OUTPUT, data_type::FLOAT, classes);
-    output.doc_string = "One row an image: the probability of each label of the metadata, in order.".into();
+    let (verb, outputs) = match source.answer() {
+        Answer::Classes => ("Tells apart", vec![probabilities(source.labels.len())]),
+        Answer::Boxes => ("Finds", onnx_boxes::outputs(onnx_boxes::map_shape(source)?)),
+    };
     let labels = serde_json::to_string(source.labels).map_err(|e| ExportError::Input(e.to_string()))?;
     let metadata = [
         ("labels", labels),
@@ -109,16 +121,24 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
     ];
     let unknown = source.unknown_below.map(|below| (UNKNOWN_BELOW, below.to_string()));
     let decision = source.decision.map(|decision| (DECISION, serde_json::json!(decision).to_string()));
-    let mut model = writer.model(input, output);
+    let at_least = (source.answer() == Answer::Boxes).then(|| (onnx_boxes::AT_LEAST_KEY, source.score_at_least().to_string()));
+    let mut model = writer.model(input, outputs);
     model.doc_string =
-        format!("Tells apart: {}. Made by Kindling for the task \"{}\".{more}", source.labels.join(", "), source.task);
+        format!("{verb}: {}. Made by Kindling for the task \"{}\".{more}", source.labels.join(", "), source.task);
     model.metadata_props = metadata
         .into_iter()
         .chain(unknown)
         .chain(decision)
+        .chain(at_least)
         .map(|(key, value)| StringStringEntryProto { key: key.into(), value })
         .collect();
     Ok(model)
+}
+
+fn probabilities(classes: usize) -> ValueInfoProto {
+    let mut output = value(OUTPUT, data_type::FLOAT, vec![Dimension::Param("N".into()), Dimension::Value(classes as i64)]);
+    output.doc_string = "One row an image: the probability of each label of the metadata, in order.".into();
+    output
 }
 
 /// The network alone, one image, as its latency is measured: float `[1, C, H, W]` in, the graph's
@@ -130,7 +150,7 @@ pub(crate) fn network_only(graph: &Graph, weights: &Weights) -> Result<Vec<u8>, 
     let dims = |shape: Vec<usize>| [1].into_iter().chain(shape).map(|d| Dimension::Value(d as i64)).collect::<Vec<_>>();
     let input = value(INPUT, data_type::FLOAT, dims(graph.input.shape()));
     let output = value(OUTPUT, data_type::FLOAT, dims(graph.output_shape()?));
-    Ok(writer.model(input, output).encode_to_vec())
+    Ok(writer.model(input, vec![output]).encode_to_vec())
 }
 
 fn ends_in_softmax(graph: &Graph) -> bool {
@@ -216,7 +236,7 @@ pub(super) fn ints(name: &str, list: &[usize]) -> AttributeProto {
     AttributeProto { name: name.into(), ints, r#type: attribute_type::INTS, ..Default::default() }
 }
 
-fn value(name: &str, elem_type: i32, dims: Vec<Dimension>) -> ValueInfoProto {
+pub(super) fn value(name: &str, elem_type: i32, dims: Vec<Dimension>) -> ValueInfoProto {
     let dim = dims.into_iter().map(|value| DimensionProto { value: Some(value) }).collect();
     let tensor = TensorTypeProto { elem_type, shape: Some(TensorShapeProto { dim }) };
     ValueInfoProto {
@@ -284,8 +304,20 @@ impl Writer {
         output: &str,
         attribute: Vec<AttributeProto>,
     ) {
+        self.push_outputs(name, op_type, inputs, &[output], attribute);
+    }
+
+    /// A node of several values.
+    pub(super) fn push_outputs(
+        &mut self,
+        name: &str,
+        op_type: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attribute: Vec<AttributeProto>,
+    ) {
         let input = inputs.iter().map(|s| (*s).to_owned()).collect();
-        let output = vec![output.to_owned()];
+        let output = outputs.iter().map(|s| (*s).to_owned()).collect();
         let (name, op_type, domain) = (name.to_owned(), op_type.to_owned(), String::new());
         self.nodes.push(NodeProto { input, output, name, op_type, attribute, domain });
     }
@@ -329,7 +361,7 @@ impl Writer {
         }
     }
 
-    fn model(self, input: ValueInfoProto, output: ValueInfoProto) -> ModelProto {
+    fn model(self, input: ValueInfoProto, output: Vec<ValueInfoProto>) -> ModelProto {
         ModelProto {
             ir_version: IR_VERSION,
             producer_name: "kindling".into(),
@@ -341,7 +373,7 @@ impl Writer {
                 name: "kindling".into(),
                 initializer: self.initializers,
                 input: vec![input],
-                output: vec![output],
+                output,
             }),
             opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
             metadata_props: Vec::new(),

@@ -1,18 +1,17 @@
 //! `model.int8.onnx`: the 8-bit network as ONNX's quantised operators (QDQ), preprocessing and softmax inside.
 
 use super::onnx::{Writer, describe, int, ints};
-use super::{Format, Picture, Run, Source, Written, onnx, onnx_preprocess};
+use super::{Format, Picture, Run, Source, Written, onnx, onnx_boxes, onnx_preprocess};
 use crate::onnx_proto::AttributeProto;
-use crate::preprocess::{difference, level_picture};
 use crate::{Check, ExportError, Judge, OnnxModel, bundle};
-use kindling_graph::{Activation, Affine, LayerKind, Quantized, QuantizedKind, Source as From, Window};
+use kindling_graph::{Activation, Affine, Answer, LayerKind, Quantized, QuantizedKind, Source as From, Window};
 use kindling_spec::ExportFormat;
 use prost::Message;
 use std::path::Path;
 
 /// The file's name.
 pub(crate) const FILE: &str = "model.int8.onnx";
-/// The greatest difference of a probability from the reference executor: runtimes round in floats what that rounds in whole
+/// The greatest difference of a probability, or of a score or side of an object, from the reference executor: runtimes round in floats what that rounds in whole
 /// numbers, and a code that falls the other way moves what comes after it.
 pub(crate) const INT8_TOLERANCE: f32 = 0.1;
 
@@ -34,13 +33,10 @@ impl Format for OnnxInt8 {
     }
 
     fn verify(&self, dir: &Path, source: &Source<'_>, judges: &[Judge]) -> Result<Vec<Check>, ExportError> {
-        let quantized = source.quantized()?;
         let model = OnnxModel::load(&bundle::read(&dir.join(FILE))?)?;
         let mut greatest = 0.0f32;
         for judge in judges {
-            let answer = model.predict(&judge.rgb, judge.width, judge.height)?;
-            let levels = level_picture(&judge.rgb, judge.width, judge.height, &quantized.lowered.input)?;
-            let far = difference(&answer, &quantized.answer(&levels)?);
+            let far = source.far_from_int8(judge, &model.answer_for(&judge.rgb, judge.width, judge.height)?)?;
             greatest = bundle::agree(FILE, judge, far, INT8_TOLERANCE, greatest)?;
         }
         Ok(vec![Check {
@@ -69,9 +65,14 @@ fn write(source: &Source<'_>, quantized: &Quantized) -> Result<Vec<u8>, ExportEr
     }
     let end = net.values.get(quantized.lowered.output + 1).cloned();
     let (end, _) = end.ok_or_else(|| ExportError::Input("the network has no output".into()))?;
-    let flat = "logits".to_owned();
-    net.writer.push("", "Flatten", &[&end], &flat, vec![int("axis", 1)]);
-    net.writer.finish_with(&flat, true);
+    match source.answer() {
+        Answer::Classes => {
+            let flat = "logits".to_owned();
+            net.writer.push("", "Flatten", &[&end], &flat, vec![int("axis", 1)]);
+            net.writer.finish_with(&flat, true);
+        }
+        Answer::Boxes => onnx_boxes::find(&mut net.writer, &end, onnx_boxes::map_shape(source)?),
+    }
     Ok(describe(net.writer, source, " Weights and activations are of 8 bits.")?.encode_to_vec())
 }
 

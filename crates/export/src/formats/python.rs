@@ -21,7 +21,7 @@ impl Format for Python {
             name: FILE,
             bytes: TEXT.into(),
             media_type: "text/x-python; charset=utf-8",
-            about: "runs model.onnx or model.int8.onnx on pictures, or measures accuracy on a folder; needs onnxruntime, numpy, pillow",
+            about: "runs model.onnx or model.int8.onnx on pictures, or measures accuracy on a folder, or draws boxes; needs onnxruntime, numpy, pillow",
         }])
     }
 

@@ -6,7 +6,7 @@ use super::pack::{
     limits, lines, normalisation, section, steps, table_alone,
 };
 use kindling_graph::{
-    Activation, Convolution, Layer, LayerKind, Lowered, Multiplier, Quantized, QuantizedKind, QuantizedLayer, Source,
+    Activation, Answer, Convolution, Layer, LayerKind, Lowered, MOST_OBJECTS, Multiplier, Quantized, QuantizedKind, QuantizedLayer, Source,
 };
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -26,6 +26,7 @@ const KERNELS: &[&str] = &[
     "depthwise",
     "scale",
     "last_conv",
+    "map_conv",
     "last_codes",
     "add",
     "max_pool",
@@ -149,6 +150,14 @@ impl Writer {
         let int8 = self.number == "i8";
         let text = |value: usize| value.to_string();
         let output = lowered.layers.get(lowered.output).map_or(0, |layer| layer.offset);
+        let [channels, map_height, map_width] = lowered.layers.get(lowered.output).map_or([0; 3], |layer| layer.to);
+        let is_boxes = lowered.answer == Answer::Boxes;
+        // Floats have it in the arena.
+        let (map, has_map) = (channels * map_height * map_width, is_boxes && int8);
+        let (what, kind, order) = match lowered.answer {
+            Answer::Classes => ("An image classifier", "classes", "in the order of the probabilities"),
+            Answer::Boxes => ("A finder of objects in images", "boxes", "by their number"),
+        };
         let pixel = if spec.channels == 3 { "red, green, blue".to_owned() } else { format!("{} bytes", spec.channels) };
         let own = [
             ("INPUT", text(lowered.input_offset)),
@@ -158,24 +167,29 @@ impl Writer {
         ];
         let own: Vec<(&str, &str)> =
             own.iter().chain(&self.input).map(|(name, value)| (*name, value.as_str())).collect();
-        let methods = fill(section(self.template, "methods"), &own);
-        let network = fill(section(self.template, "network"), &own);
-        let title = if int8 {
-            "An image classifier in whole numbers of 8 bits: its own preprocessing, kernels and weights."
-        } else {
-            "An image classifier: its own preprocessing, kernels and weights."
+        let parts = [("RESIZED", "resized"), ("OWN", "own"), ("READING", "reading")];
+        let parts = parts.map(|(name, part)| (name, section(self.template, part)));
+        let template = |name: &str| {
+            let name = if is_boxes { format!("{name}_boxes") } else { name.to_owned() };
+            fill(&fill(section(self.template, &name), &parts), &own)
         };
+        let (methods, network) = (template("methods"), template("network"));
+        let bits = if int8 { " in whole numbers of 8 bits" } else { "" };
+        let title = format!("{what}{bits}: its own preprocessing, kernels and weights.");
         let classes: String =
             labels.iter().enumerate().map(|(i, label)| format!("//!   {i}: \"{}\"\n", comment(label))).collect();
         let names: String = labels.iter().map(|label| format!("    {label:?},\n")).collect();
         let task = format!("\"{}\"", comment(task));
         let values = [
-            ("TITLE", title.to_owned()),
+            ("TITLE", title),
+            ("ORDER", order.to_owned()),
             ("TASK", task),
             ("CLASSES", classes),
             ("MORE_CONSTANTS", if int8 { ", factors, tables".into() } else { String::new() }),
             ("CONSTANT_BYTES", text(self.bytes)),
-            ("ARENA_BYTES", text(lowered.arena * if int8 { 1 } else { 4 })),
+            ("ARENA_BYTES", text(lowered.arena * if int8 { 1 } else { 4 } + if has_map { 4 * map } else { 0 })),
+            ("MORE_MEMORY", if has_map { "    map: [i32; MAP],\n".into() } else { String::new() }),
+            ("MORE_NOTHING", if has_map { ", map: [0; MAP]".into() } else { String::new() }),
             ("ARENA", text(lowered.arena)),
             ("FILE", if int8 { "model_int8".into() } else { "model".into() }),
             ("HEIGHT", text(spec.height)),
@@ -184,13 +198,21 @@ impl Writer {
             ("CHANNELS", text(spec.channels)),
             ("LABELS", names),
             ("UNKNOWN_BELOW", format!("{:?}", source.unknown_below.unwrap_or(0.0) as f32)),
+            ("AT_LEAST", format!("{:?}", source.score_at_least() as f32)),
+            ("MOST", text(MOST_OBJECTS.min(labels.len() * map_height * map_width))),
+            ("MAP_HEIGHT", text(map_height)),
+            ("MAP_WIDTH", text(map_width)),
+            ("REAL", if int8 { "i32".into() } else { "f32".into() }),
             ("NUMBER", self.number.to_owned()),
             ("NOTHING", if int8 { "0".into() } else { "0.0".into() }),
             ("METHODS", methods),
             ("NETWORK", network),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut all = fill(section(SHARED, "head"), &values) + &fill(section(SHARED, "common"), &values);
+        let answer = |part: &str| section(SHARED, &format!("{kind}_{part}"));
+        let head = fill(section(SHARED, "head"), &[("USE", answer("use")), ("ANSWER", answer("answer"))]);
+        let mut all = fill(&head, &values) + &fill(section(SHARED, "common"), &values);
+        all.push_str(&fill(section(SHARED, if is_boxes { "find" } else { "softmax" }), &values));
         all.push_str(section(self.template, "layer"));
         for name in KERNELS.iter().filter(|name| self.used.contains(*name)) {
             let sizes = if *name == "conv" { &self.conv } else { &self.depthwise };
@@ -322,8 +344,10 @@ fn int8(quantized: &Quantized) -> Writer {
                     sizes(layer)
                 );
                 if last {
+                    let name = if lowered.answer == Answer::Boxes { "map_conv" } else { "last_conv" };
+                    let place = if lowered.answer == Answer::Boxes { "logits" } else { "&mut logits" };
                     let (from, count) = (step.from.offset, step.from.offset + layer.from.iter().product::<usize>());
-                    writer.call("last_conv", &format!("last_conv(&LAYER_{n}, &arena[{from}..{count}], &mut logits)"));
+                    writer.call(name, &format!("{name}(&LAYER_{n}, &arena[{from}..{count}], {place})"));
                     break;
                 }
                 let sizes = if *kernel == Kernel::Depthwise { INT8_DEPTHWISE_BLOCKS } else { INT8_BLOCKS };
@@ -361,7 +385,8 @@ fn int8(quantized: &Quantized) -> Writer {
         (quantized.logits_from_codes(), lowered.layers.get(lowered.output), quantized.layers.get(lowered.output))
     {
         let (from, to, zero) = (layer.offset, layer.offset + layer.len(), numbers.output.zero);
-        let text = format!("last_codes(&arena[{from}..{to}], {zero}, &{}, &mut logits)", factor(&multiplier));
+        let place = if lowered.answer == Answer::Boxes { "logits" } else { "&mut logits" };
+        let text = format!("last_codes(&arena[{from}..{to}], {zero}, &{}, {place})", factor(&multiplier));
         writer.call("last_codes", &text);
     }
     let tables = quantized.input_tables();

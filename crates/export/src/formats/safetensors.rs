@@ -2,10 +2,10 @@
 //! trained on.
 
 use super::{Format, Picture, Run, Source, Written};
-use crate::preprocess::{difference, preprocess, softmax};
-use crate::{Check, ExportError, Judge, TOLERANCE, bundle};
+use crate::preprocess::{preprocess, softmax};
+use crate::{Check, ExportError, Judge, TOLERANCE, answer::map_answer, bundle};
 use ::safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
-use kindling_graph::{Graph, Op, Tensor, Weights, execute};
+use kindling_graph::{Answer, Graph, Op, Tensor, Weights, execute};
 use kindling_spec::ExportFormat;
 use std::{collections::HashMap, path::Path};
 
@@ -54,7 +54,7 @@ impl Format for Safetensors {
         let mut greatest = 0.0f32;
         for judge in judges {
             let picture = Picture { rgb: &judge.rgb, width: judge.width, height: judge.height };
-            let far = difference(&answer(&graph, &weights, picture)?, &judge.probabilities);
+            let far = source.far_from(judge, &answer(&graph, &weights, picture)?)?;
             greatest = bundle::agree(WEIGHTS, judge, far, TOLERANCE, greatest)?;
         }
         Ok(vec![Check {
@@ -88,7 +88,11 @@ pub(crate) fn read(dir: &Path) -> Result<(Graph, Weights), ExportError> {
 fn answer(graph: &Graph, weights: &Weights, picture: Picture<'_>) -> Result<Vec<f32>, ExportError> {
     let softmax_inside = graph.nodes.get(graph.output).is_some_and(|node| matches!(node.op, Op::Softmax));
     let input = preprocess(picture.rgb, picture.width, picture.height, &graph.input)?;
-    let output = execute(graph, weights, &input)?.data;
+    let output = execute(graph, weights, &input)?;
+    if let (Answer::Boxes, [_, channels, height, width]) = (graph.answer, output.shape.as_slice()) {
+        return Ok(map_answer(&output.data, [*channels, *height, *width]));
+    }
+    let output = output.data;
     Ok(if softmax_inside { output } else { softmax(&output) })
 }
 

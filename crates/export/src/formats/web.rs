@@ -7,18 +7,23 @@
 mod vectors;
 
 use super::Source as Model;
+use super::pack::section;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kindling_graph::{
-    Activation, Convolution, Layer, LayerKind, Lowered, Multiplier, Quantized, QuantizedKind, QuantizedLayer, Source,
+    Activation, Answer, Convolution, Layer, LayerKind, Lowered, Multiplier, Quantized, QuantizedKind, QuantizedLayer, Source,
     Window,
 };
 use serde_json::{Map, Value, json};
 
 const SHARED: &str = include_str!("web/shared.js");
+const ANSWERS: &str = include_str!("web/answers.js");
 const FLOAT: &str = include_str!("web/float.js");
 const INT8: &str = include_str!("web/int8.js");
 const FAST: &str = include_str!("web/fast.js");
 const PAGE: &str = include_str!("web/page.html");
+const PAGE_ANSWERS: &str = include_str!("web/page_answers.html");
+const PAGE_CODE_ANSWERS: &str = include_str!("web/page_answers.js");
+const BOXES_STYLE: &str = include_str!("web/boxes.css");
 const STYLE: &str = include_str!("web/page.css");
 const PAGE_CODE: &str = include_str!("web/page.js");
 
@@ -28,7 +33,7 @@ const PAGE_CODE: &str = include_str!("web/page.js");
 /// What of the network cannot be said in these files.
 pub(crate) fn web_files(lowered: &Lowered, source: &Model<'_>) -> Result<Vec<(&'static str, String)>, String> {
     let code = module(lowered, source)?;
-    let page = page(&code, source.task);
+    let page = page(&code, source);
     Ok(vec![("model.js", code), ("model.html", page)])
 }
 
@@ -46,9 +51,37 @@ fn module(lowered: &Lowered, source: &Model<'_>) -> Result<String, String> {
         }
         None => ("32-bit floating point", FLOAT.to_owned()),
     };
+    let answer = |part: &str| section(ANSWERS, &format!("{answer}_{part}", answer = name(lowered.answer))).to_owned();
+    let from = if lowered.answer == Answer::Boxes { "Float32Array.from" } else { "softmax" };
+    let parts = ["read", "ask", "about_logits", "sums"].map(|part| (part, answer(part)));
+    let parts: Vec<(&str, String)> = parts.into_iter().chain([("from", from.to_owned())]).collect();
+    let (shared, runtime) = (fill(SHARED, &parts), fill(&runtime, &parts));
     let network = script_json(&network(lowered, quantized));
     let numbers = STANDARD.encode(numbers(lowered, quantized));
     let (labels, size) = (script_json(&json!(source.labels)), script_json(&json!([spec.height, spec.width])));
+    if lowered.answer == Answer::Boxes {
+        let map_size = lowered.layers.get(lowered.output).map_or([0; 2], |layer| [layer.to[1], layer.to[2]]);
+        let (at_least, map_size) = (source.score_at_least(), script_json(&json!(map_size)));
+        return Ok(format!(
+            "// A finder of objects in images made by Kindling, in {kind}. It needs no network and no other file:\n\
+             //   import {{ detect }} from \"./model.js\";\n\
+             //   const {{ data, width, height }} = context.getImageData(0, 0, canvas.width, canvas.height);\n\
+             //   for (const {{ label, score, left, top, right, bottom }} of detect(data, width, height)) {{\n\
+             //     context.strokeRect(left * width, top * height, (right - left) * width, (bottom - top) * height);\n\
+             //   }}\n\n\
+             /** The classes, in the order of their numbers. */\n\
+             export const labels = {labels};\n\
+             /** The score from which on to say that an object is there. */\n\
+             export const atLeast = {at_least};\n\
+             /** Height and width that the network works at; pictures of any size are brought to it. */\n\
+             export const inputSize = {size};\n\
+             /** Rows and columns of the map that objects are read from. */\n\
+             export const mapSize = {map_size};\n\n\
+             const NETWORK = {network};\n\
+             const NUMBERS = \"{numbers}\";\n\n\
+             {shared}\n{runtime}"
+        ));
+    }
     let unknown_below = source.unknown_below.unwrap_or(0.0);
     Ok(format!(
         "// An image classifier made by Kindling, in {kind}. It needs no network and no other file:\n\
@@ -63,23 +96,48 @@ fn module(lowered: &Lowered, source: &Model<'_>) -> Result<String, String> {
          export const inputSize = {size};\n\n\
          const NETWORK = {network};\n\
          const NUMBERS = \"{numbers}\";\n\n\
-         {SHARED}\n{runtime}"
+         {shared}\n{runtime}"
     ))
 }
 
-fn page(code: &str, task: &str) -> String {
-    let fill = |size: &str| {
+/// The first word of what is particular to an answer in the templates.
+fn name(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Classes => "classes",
+        Answer::Boxes => "boxes",
+    }
+}
+
+fn page(code: &str, source: &Model<'_>) -> String {
+    let part = |template: &'static str, part: &'static str| {
+        let name = format!("{}_{part}", name(source.answer()));
+        (part, section(template, &name).to_owned())
+    };
+    let parts = ["expose", "rows", "show", "look", "started", "stopped", "shot"].map(|name| part(PAGE_CODE_ANSWERS, name));
+    let page_code = fill(PAGE_CODE, &parts);
+    let parts = ["over_video", "over_picture", "bars", "caveat"].map(|name| part(PAGE_ANSWERS, name));
+    let parts = parts.into_iter().map(|(name, text)| (name, text.trim_end().to_owned()));
+    let parts: Vec<(&str, String)> = parts.chain([part(PAGE_ANSWERS, "more")]).collect();
+    let labels = source.labels.iter().map(|label| escape(label)).collect::<Vec<_>>().join(", ");
+    let style = if source.answer() == Answer::Boxes { BOXES_STYLE } else { "" };
+    let fill_in = |size: &str| {
         let values = [
-            ("title", escape(task)),
-            ("style", STYLE.to_owned()),
+            ("title", escape(source.task)),
+            ("style", format!("{STYLE}{style}")),
             ("size", size.to_owned()),
-            ("code", format!("{code}\n{PAGE_CODE}")),
+            ("labels", labels.clone()),
+            ("code", format!("{code}\n{page_code}")),
         ];
-        fill(PAGE, &values)
+        fill(&fill_some(PAGE, &parts), &values)
     };
     // Its own length changes little by saying it.
-    let size = human_bytes(fill("").len());
-    fill(&size)
+    let size = human_bytes(fill_in("").len());
+    fill_in(&size)
+}
+
+/// As [`fill`], what is not named being left.
+fn fill_some(template: &str, values: &[(&str, String)]) -> String {
+    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
 }
 
 /// Puts values where the template says `{{name}}`; what a value itself holds is left as it is.

@@ -3,7 +3,7 @@
 
 use kindling_export::*;
 use kindling_graph::*;
-use kindling_spec::{Genome, Metric, Split, TaskSpec};
+use kindling_spec::{Genome, Metric, Objective, Split, TaskKind, TaskSpec};
 
 /// Every operator but Softmax, odd kernels, strides, pads, groups, and a BatchNormalization that cannot be folded.
 pub(crate) fn everything() -> Graph {
@@ -73,12 +73,64 @@ pub(crate) fn same_padded() -> Graph {
     net.finish(x).unwrap()
 }
 
+/// Finds objects of two classes on 5 x 5 places, from depthwise layers.
+pub(crate) fn separable_boxes() -> Graph {
+    let mut net = GraphBuilder::new(InputSpec::rgb(40));
+    let x = net.conv("stem", net.input(), 8, 3, 2);
+    let x = net.batch_norm("stem_bn", x);
+    let mut x = net.relu6("stem_act", x);
+    for (name, channels) in [("a", 16), ("b", 24)] {
+        x = net.depthwise(&format!("{name}_dw"), x, 3, 2);
+        x = net.batch_norm(&format!("{name}_dw_bn"), x);
+        x = net.relu6(&format!("{name}_dw_act"), x);
+        x = net.conv(&format!("{name}_pw"), x, channels, 1, 1);
+        x = net.batch_norm(&format!("{name}_pw_bn"), x);
+        x = net.relu6(&format!("{name}_pw_act"), x);
+    }
+    map_of(net, x, 2)
+}
+
+/// Finds objects of one class on 7 x 9 places, from plain layers.
+pub(crate) fn plain_boxes() -> Graph {
+    let mut net = GraphBuilder::new(InputSpec { height: 28, width: 36, ..InputSpec::rgb(8) });
+    let x = net.conv("stem", net.input(), 7, 5, 2);
+    let x = net.hard_swish("stem_act", x);
+    let x = net.conv("body", x, 12, 3, 2);
+    let y = net.hard_swish("body_act", x);
+    let y = net.conv("more", y, 12, 3, 1);
+    let x = net.add("sum", x, y);
+    map_of(net, x, 1)
+}
+
+fn map_of(mut net: GraphBuilder, x: Source, classes: usize) -> Graph {
+    let (kernel, strides, pads) = ([1; 2], [1; 2], [0; 4]);
+    let head = Op::Conv { out_channels: classes + 4, kernel, strides, pads, group: 1, bias: true };
+    let x = net.push("head", head, &[x]);
+    net.finish_as(x, Answer::Boxes).unwrap()
+}
+
+/// Networks that find objects.
+pub(crate) fn detectors() -> Vec<(&'static str, Graph)> {
+    vec![("separable_boxes", separable_boxes()), ("plain_boxes", plain_boxes())]
+}
+
+pub(crate) fn every_kind() -> Vec<(&'static str, Graph)> {
+    graphs().into_iter().chain(detectors()).collect()
+}
+
 pub(crate) fn graphs() -> Vec<(&'static str, Graph)> {
     vec![("everything", everything()), ("with_softmax", with_softmax()), ("same_padded", same_padded())]
 }
 
 pub(crate) fn labels() -> Vec<String> {
     ["fire", "smoke", "neither"].map(str::to_owned).to_vec()
+}
+
+/// The names of a graph's classes.
+pub(crate) fn labels_of(graph: &Graph) -> Vec<String> {
+    let outputs = graph.output_shape().unwrap()[0];
+    let classes = if graph.answer == Answer::Boxes { outputs - 4 } else { outputs };
+    labels().into_iter().take(classes).collect()
 }
 
 /// A picture with edges and slopes, the same for a seed.
@@ -102,8 +154,27 @@ pub(crate) fn picture(width: u32, height: u32, seed: u64) -> Vec<u8> {
     rgb
 }
 
-/// The reference: the plain triangle filter, written over again in the test, then graph's executor.
+/// The answer of the reference: probabilities, or objects.
 pub(crate) fn answer(graph: &Graph, weights: &Weights, rgb: &[u8], width: u32, height: u32) -> Vec<f32> {
+    let output = output(graph, weights, rgb, width, height);
+    if graph.answer == Answer::Boxes {
+        return objects_answer(&find_objects(&output, map_shape(graph), LEAST_SCORE));
+    }
+    if matches!(graph.nodes[graph.output].op, Op::Softmax) {
+        return output;
+    }
+    let greatest = output.iter().copied().fold(f32::MIN, f32::max);
+    let powers: Vec<f32> = output.iter().map(|v| (v - greatest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+pub(crate) fn map_shape(graph: &Graph) -> [usize; 3] {
+    graph.output_shape().unwrap().try_into().unwrap()
+}
+
+/// The reference: the plain triangle filter, written over again in the test, then graph's executor.
+pub(crate) fn output(graph: &Graph, weights: &Weights, rgb: &[u8], width: u32, height: u32) -> Vec<f32> {
     let spec = &graph.input;
     let axis = |input: usize, output: usize| -> Vec<Vec<f64>> {
         let scale = input as f64 / output as f64;
@@ -132,22 +203,26 @@ pub(crate) fn answer(graph: &Graph, weights: &Weights, rgb: &[u8], width: u32, h
         }
     }
     let input = Tensor::new(vec![1, 3, spec.height, spec.width], data).unwrap();
-    let output = execute(graph, weights, &input).unwrap().data;
-    if matches!(graph.nodes[graph.output].op, Op::Softmax) {
-        return output;
-    }
-    let greatest = output.iter().copied().fold(f32::MIN, f32::max);
-    let powers: Vec<f32> = output.iter().map(|v| (v - greatest).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.iter().map(|p| p / sum).collect()
+    execute(graph, weights, &input).unwrap().data
+}
+
+/// How far the nearest object of the class is from each, both ways; infinite where they are not as many.
+pub(crate) fn objects_apart(a: &[f32], b: &[f32]) -> f32 {
+    let nearest = |object: &[f32], of: &[f32]| {
+        let same = of.chunks(OBJECT_NUMBERS).filter(|other| other[0] == object[0]);
+        let far = same.map(|other| object.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max));
+        far.fold(f32::INFINITY, f32::min)
+    };
+    let one = |a: &[f32], b: &[f32]| a.chunks(OBJECT_NUMBERS).map(|object| nearest(object, b)).fold(0.0, f32::max);
+    if a.len() == b.len() { one(a, b).max(one(b, a)) } else { f32::INFINITY }
 }
 
 pub(crate) fn judges(graph: &Graph, weights: &Weights) -> Vec<Judge> {
     let sizes = [(24, 24), (32, 32), (100, 61), (7, 40), (1, 1), (211, 180)];
     let judge = |(i, (width, height)): (usize, (u32, u32))| {
         let rgb = picture(width, height, i as u64);
-        let probabilities = answer(graph, weights, &rgb, width, height);
-        Judge { name: format!("test/{i}.png"), width, height, rgb, probabilities }
+        let answer = answer(graph, weights, &rgb, width, height);
+        Judge { name: format!("test/{i}.png"), width, height, rgb, answer }
     };
     sizes.into_iter().enumerate().map(judge).collect()
 }
@@ -175,9 +250,38 @@ pub(crate) fn levels(graph: &Graph) -> Vec<u8> {
     (0..24).flat_map(|seed| picture(graph.input.width as u32, graph.input.height as u32, seed)).collect()
 }
 
-pub(crate) fn card(graph: &Graph) -> Card {
-    let task = serde_json::json!({"version": 1, "name": "fire | smoke", "kind": "image-classification", "budget": {"trials": 1}});
-    let metrics = CardMetrics {
+/// A task's kind and its figures.
+fn figures(graph: &Graph) -> (TaskKind, SplitMetrics) {
+    match graph.answer {
+        Answer::Classes => (TaskKind::ImageClassification, class_figures().into()),
+        Answer::Boxes => (TaskKind::ObjectDetection, box_figures(graph).into()),
+    }
+}
+
+fn box_figures(graph: &Graph) -> BoxMetrics {
+    let class = |label| BoxClassMetrics {
+        label,
+        ap50: Some(0.625),
+        ap: Some(0.375),
+        precision: Some(0.75),
+        recall: None,
+        boxes: 12,
+    };
+    BoxMetrics {
+        examples: 10,
+        boxes: 24,
+        map50: Some(0.625),
+        map: Some(0.375),
+        centroid_f1: Some(0.7),
+        precision: Some(0.75),
+        recall: None,
+        per_class: labels_of(graph).into_iter().map(class).collect(),
+        objective: ObjectiveValue { metric: Metric::Map50, value: 0.625 },
+    }
+}
+
+fn class_figures() -> CardMetrics {
+    CardMetrics {
         examples: 10,
         accuracy: 0.9,
         accuracy_ci: [0.596, 0.982],
@@ -192,30 +296,43 @@ pub(crate) fn card(graph: &Graph) -> Card {
             .map(|label| ClassMetrics { label, precision: Some(0.9), recall: None, f1: Some(0.9), support: 3 })
             .collect(),
         confusion: vec![vec![3, 0, 0], vec![0, 3, 1], vec![0, 0, 3]],
-    };
+    }
+}
+
+pub(crate) fn card(graph: &Graph) -> Card {
+    let (kind, metrics) = figures(graph);
+    let is_boxes = kind == TaskKind::ObjectDetection;
+    let task = serde_json::json!({"version": 1, "name": "fire | smoke", "kind": kind, "budget": {"trials": 1},
+        "objective": Objective::of(kind)});
     let cost = graph.cost().unwrap();
     Card {
         version: CARD_VERSION,
         model: "model_0".into(),
         created: "2026-01-01T00:00:00Z".into(),
         task: TaskSpec::from_json(&task).unwrap(),
-        labels: labels(),
+        labels: labels_of(graph),
         data: CardData {
             dataset: "local".into(),
             sha256: "00".into(),
             splits: vec![SplitSummary {
                 split: Split::Test,
                 examples: 10,
-                class_counts: vec![3, 4, 3],
+                class_counts: vec![3, 4, 3][..labels_of(graph).len()].to_vec(),
                 sha256: hash_of_hashes(["b", "a"]),
             }],
             audit: AuditSummary { warnings: vec!["few <images>".into()], ..AuditSummary::default() },
         },
         validation: metrics.clone(),
         test: metrics,
-        temperature: Some(1.1),
-        decision: Some(CardDecision { label: "smoke".into(), at_least: 0.3, precision: Some(0.5), recall: None }),
-        unknown: Some(CardUnknown {
+        at_least: is_boxes.then_some(0.45),
+        temperature: (!is_boxes).then_some(1.1),
+        decision: (!is_boxes).then(|| CardDecision {
+            label: "smoke".into(),
+            at_least: 0.3,
+            precision: Some(0.5),
+            recall: None,
+        }),
+        unknown: (!is_boxes).then(|| CardUnknown {
             below: 0.42,
             refused: vec![Refused { of: "test images".into(), images: 10, share: 0.1 }],
         }),

@@ -316,19 +316,7 @@ static void network(float *probabilities)
     softmax(probabilities, MODEL_CLASSES);
 }
 
-/* Levels to what the network learned from: level * factor + addend, a channel. */
-static const float factors[CHANNELS] = {{FACTORS}};
-static const float addends[CHANNELS] = {{ADDENDS}};
-
-static void levels(const uint8_t *rgb, float *to)
-{
-    int i, c;
-    for (i = 0; i < MODEL_HEIGHT * MODEL_WIDTH; i++, rgb += CHANNELS, to += CHANNELS) {
-        for (c = 0; c < CHANNELS; c++) to[c] = (float)rgb[c] * factors[c] + addends[c];
-    }
-}
-
-{{FAST_LEVELS}}void model_run(const uint8_t *rgb, float *probabilities)
+{{READING}}void model_run(const uint8_t *rgb, float *probabilities)
 {
 {{ASK}}    {{LEVELS}}(rgb, arena + {{INPUT}});
     network(probabilities);
@@ -342,6 +330,23 @@ void model_predict(const uint8_t *rgb, int width, int height, float *probabiliti
         model_run(rgb, probabilities);
         return;
     }
+{{RESIZED}}    network(probabilities);
+}
+//@ reading
+/* Levels to what the network learned from: level * factor + addend, a channel. */
+static const float factors[CHANNELS] = {{FACTORS}};
+static const float addends[CHANNELS] = {{ADDENDS}};
+
+static void levels(const uint8_t *rgb, float *to)
+{
+    int i, c;
+    for (i = 0; i < MODEL_HEIGHT * MODEL_WIDTH; i++, rgb += CHANNELS, to += CHANNELS) {
+        for (c = 0; c < CHANNELS; c++) to[c] = (float)rgb[c] * factors[c] + addends[c];
+    }
+}
+
+{{FAST_LEVELS}}
+//@ resized
     for (y = 0; y < MODEL_HEIGHT; y++) {
         const taps down = taps_of(height, MODEL_HEIGHT, y);
         for (x = 0; x < MODEL_WIDTH; x++, to += CHANNELS) {
@@ -352,5 +357,33 @@ void model_predict(const uint8_t *rgb, int width, int height, float *probabiliti
             for (c = 0; c < CHANNELS; c++) to[c] = (float)sums[c] * share * factors[c] + addends[c];
         }
     }
-    network(probabilities);
+//@ run_boxes
+static float arena[{{ARENA}}];
+
+/* From the normalised picture in the arena to the map in it. */
+static void network(void)
+{
+{{ASK}}{{CALLS}}}
+
+{{READING}}static float real(float number) { return number; }
+
+{{FIND}}
+void model_run(const uint8_t *rgb, float *map)
+{
+{{ASK}}    {{LEVELS}}(rgb, arena + {{INPUT}});
+    network();
+    memcpy(map, arena + {{OUTPUT}}, MODEL_MAP_HEIGHT * MODEL_MAP_WIDTH * MODEL_MAP_CHANNELS * sizeof(float));
+}
+
+int model_detect(const uint8_t *rgb, int width, int height, float at_least, model_object *objects, int most)
+{
+{{ASK}}    float *to = arena + {{INPUT}};
+    int y, x, c;
+    if (width == MODEL_WIDTH && height == MODEL_HEIGHT) {
+        {{LEVELS}}(rgb, to);
+        network();
+        return find(arena + {{OUTPUT}}, at_least, objects, most);
+    }
+{{RESIZED}}    network();
+    return find(arena + {{OUTPUT}}, at_least, objects, most);
 }

@@ -4,7 +4,7 @@ use super::{SHARED, Writer, layer_types, list, number, spans};
 use crate::formats::pack::{
     Kernel, Step, channels_last, fill, geometry, in_blocks, limits, normalisation, section, steps,
 };
-use kindling_graph::{Activation, LayerKind, Lowered};
+use kindling_graph::{Activation, Answer, LayerKind, Lowered};
 use std::fmt::Write as _;
 
 const FLOAT: &str = include_str!("float.c");
@@ -85,18 +85,21 @@ pub(super) fn writer(lowered: &Lowered) -> Writer {
     let braces = |values: &[f32]| format!("{{{}}}", values.iter().map(|v| number(*v)).collect::<Vec<_>>().join(", "));
     let output = lowered.layers.get(lowered.output).map_or(0, |layer| layer.offset);
     let [fast_levels, levels] = writer.fast.alone(AVX2, "levels");
+    let (factors, addends) = (braces(&factors), braces(&addends));
+    let values = [("FACTORS", factors.as_str()), ("ADDENDS", &addends), ("FAST_LEVELS", &fast_levels)];
+    let reading = fill(section(FLOAT, "reading").trim_end(), &values);
     let run = fill(
-        section(FLOAT, "run"),
+        section(FLOAT, if lowered.answer == Answer::Boxes { "run_boxes" } else { "run" }),
         &[
             ("ARENA", &lowered.arena.to_string()),
-            ("FAST_LEVELS", &fast_levels),
+            ("READING", &reading),
             ("LEVELS", &levels),
             ("ASK", writer.fast.question()),
             ("CALLS", &writer.calls),
             ("OUTPUT", &output.to_string()),
             ("INPUT", &lowered.input_offset.to_string()),
-            ("FACTORS", &braces(&factors)),
-            ("ADDENDS", &braces(&addends)),
+            ("RESIZED", section(FLOAT, "resized")),
+            ("FIND", &fill(section(SHARED, "find"), &[("NUMBER", "float")])),
         ],
     );
     writer.kernels = float_kernels(&writer);

@@ -272,12 +272,41 @@ static void last_conv(const conv_layer *l, const int8_t *x, int32_t *logits)
     }
 }
 
+//@ map_conv
+/* The convolution that ends in the map; weights lie as [outs][rows][columns][inputs]. */
+static void map_conv(const conv_layer *l, const int8_t *x, int32_t *map)
+{
+    const int inputs = l->g.channels / l->g.group, outs = l->g.outs / l->g.group;
+    int y, place, o, row, column, i;
+    for (y = 0; y < l->g.out_height; y++) {
+        const part down = clip(y, l->g.down, l->g.top, l->g.rows, l->g.height);
+        for (place = 0; place < l->g.out_width; place++) {
+            const part across = clip(place, l->g.right, l->g.left, l->g.columns, l->g.width);
+            for (o = 0; o < l->g.outs; o++) {
+                int32_t sum = l->bare[o];
+                int64_t value;
+                for (row = 0; row < down.count; row++) {
+                    for (column = 0; column < across.count; column++) {
+                        const int pixel = (down.from + row) * l->g.width + across.from + column;
+                        const int tap = (down.skip + row) * l->g.columns + across.skip + column;
+                        const int8_t *a = x + pixel * l->g.channels + o / outs * inputs;
+                        const int8_t *b = l->weight + (o * l->g.rows * l->g.columns + tap) * inputs;
+                        for (i = 0; i < inputs; i++) sum += b[i] * (a[i] - l->from_zero);
+                    }
+                }
+                value = scaled(sum, l->value[o], l->shift[o]);
+                *map++ = value < INT32_MIN ? INT32_MIN : value > INT32_MAX ? INT32_MAX : (int32_t)value;
+            }
+        }
+    }
+}
+
 //@ last_codes
 /* Logits from codes. */
 static void last_codes(const int8_t *x, int zero, int32_t factor, int shift, int32_t *logits)
 {
     int i;
-    for (i = 0; i < MODEL_CLASSES; i++) {
+    for (i = 0; i < {{COUNT}}; i++) {
         const int64_t value = scaled(x[i] - zero, factor, shift);
         logits[i] = value < INT32_MIN ? INT32_MIN : value > INT32_MAX ? INT32_MAX : (int32_t)value;
     }
@@ -379,27 +408,14 @@ static void network(int32_t *logits)
 {
 {{ASK}}{{CALLS}}}
 
-/* Levels, a channel, to codes of what the network learned from. */
-static const int8_t codes[CHANNELS][256] = {
-{{CODES}}};
-
-static void probable(const int32_t *logits, float *probabilities)
+{{READING}}static void probable(const int32_t *logits, float *probabilities)
 {
     int i;
     for (i = 0; i < MODEL_CLASSES; i++) probabilities[i] = (float)logits[i] * (1.0f / 65536.0f);
     softmax(probabilities, MODEL_CLASSES);
 }
 
-void model_logits(const uint8_t *rgb, int32_t *logits)
-{
-    int8_t *to = arena + {{INPUT}};
-    int i, c;
-    for (i = 0; i < MODEL_HEIGHT * MODEL_WIDTH; i++, rgb += CHANNELS, to += CHANNELS) {
-        for (c = 0; c < CHANNELS; c++) to[c] = codes[c][rgb[c]];
-    }
-    network(logits);
-}
-
+{{FUNCTION}}
 void model_run(const uint8_t *rgb, float *probabilities)
 {
     int32_t logits[MODEL_CLASSES];
@@ -416,6 +432,25 @@ void model_predict(const uint8_t *rgb, int width, int height, float *probabiliti
         model_run(rgb, probabilities);
         return;
     }
+{{RESIZED}}    network(logits);
+    probable(logits, probabilities);
+}
+//@ reading
+/* Levels, a channel, to codes of what the network learned from. */
+static const int8_t codes[CHANNELS][256] = {
+{{CODES}}};
+
+//@ logits
+void model_logits(const uint8_t *rgb, int32_t *logits)
+{
+    int8_t *to = arena + {{INPUT}};
+    int i, c;
+    for (i = 0; i < MODEL_HEIGHT * MODEL_WIDTH; i++, rgb += CHANNELS, to += CHANNELS) {
+        for (c = 0; c < CHANNELS; c++) to[c] = codes[c][rgb[c]];
+    }
+    network(logits);
+}
+//@ resized
     for (y = 0; y < MODEL_HEIGHT; y++) {
         const taps down = taps_of(height, MODEL_HEIGHT, y);
         for (x = 0; x < MODEL_WIDTH; x++, to += CHANNELS) {
@@ -426,6 +461,34 @@ void model_predict(const uint8_t *rgb, int width, int height, float *probabiliti
             for (c = 0; c < CHANNELS; c++) to[c] = codes[c][(sums[c] + whole / 2) / whole];
         }
     }
-    network(logits);
-    probable(logits, probabilities);
+//@ run_boxes
+static int8_t arena[{{ARENA}}];
+static int32_t found[MAP_NUMBERS];
+
+/* From the codes of the picture in the arena to the map. */
+static void network(int32_t *logits)
+{
+{{ASK}}{{CALLS}}}
+
+{{READING}}static float real(int32_t number) { return (float)number * (1.0f / 65536.0f); }
+
+{{FIND}}
+{{FUNCTION}}
+void model_run(const uint8_t *rgb, float *map)
+{
+    int i;
+    model_logits(rgb, found);
+    for (i = 0; i < MAP_NUMBERS; i++) map[i] = real(found[i]);
+}
+
+int model_detect(const uint8_t *rgb, int width, int height, float at_least, model_object *objects, int most)
+{
+    int8_t *to = arena + {{INPUT}};
+    int y, x, c;
+    if (width == MODEL_WIDTH && height == MODEL_HEIGHT) {
+        model_logits(rgb, found);
+        return find(found, at_least, objects, most);
+    }
+{{RESIZED}}    network(found);
+    return find(found, at_least, objects, most);
 }

@@ -4,7 +4,7 @@ use super::{SHARED, Writer, layer_types, list, renamed, spans};
 use crate::formats::pack::{
     Kernel, Step, channels_last, fill, folded, geometry, inputs_last, is_padded, lines, section, steps, table_alone,
 };
-use kindling_graph::{LayerKind, Quantized, QuantizedKind, Source};
+use kindling_graph::{Answer, LayerKind, Quantized, QuantizedKind, Source};
 use std::fmt::Write as _;
 
 const INT8: &str = include_str!("int8.c");
@@ -33,8 +33,9 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
         match (&layer.kind, &numbers.kind) {
             (LayerKind::Conv(conv), QuantizedKind::Conv { weight, bias, multipliers, .. }) => {
                 let last = *at == lowered.output && quantized.logits_from_codes().is_none();
+                let last_name = if lowered.answer == Answer::Boxes { "map_conv" } else { "last_conv" };
                 let (name, packed) = match kernel {
-                    _ if last => ("last_conv", inputs_last(conv, weight)),
+                    _ if last => (last_name, inputs_last(conv, weight)),
                     Kernel::Scale => ("scale", weight.clone()),
                     Kernel::Depthwise => ("depthwise", channels_last(conv, weight)),
                     _ => ("conv", inputs_last(conv, weight)),
@@ -66,7 +67,7 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
                 );
                 writer.used.extend(["geometry", "conv_layer", name]);
                 if last {
-                    writer.call(&format!("last_conv(&layer_{at}, {x}, logits)"));
+                    writer.call(&format!("{last_name}(&layer_{at}, {x}, logits)"));
                     break;
                 }
                 match kernel {
@@ -128,22 +129,28 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
     writer.bytes += 256 * tables.len();
     let codes: String =
         tables.iter().map(|table| format!("    {{\n{}    }},\n", lines(table.iter().map(i8::to_string)))).collect();
+    let is_boxes = lowered.answer == Answer::Boxes;
+    let part = |name: &str| renamed(section(INT8, name));
+    let input = lowered.input_offset.to_string();
     let run = fill(
-        &renamed(section(INT8, "run")),
+        &part(if is_boxes { "run_boxes" } else { "run" }),
         &[
             ("ARENA", &lowered.arena.to_string()),
             ("ASK", writer.fast.question()),
             ("CALLS", &writer.calls),
-            ("INPUT", &lowered.input_offset.to_string()),
-            ("CODES", &codes),
+            ("INPUT", &input),
+            ("READING", &fill(section(INT8, "reading"), &[("CODES", &codes)])),
+            ("FUNCTION", &fill(&part("logits"), &[("INPUT", &input)])),
+            ("RESIZED", &part("resized")),
+            ("FIND", &fill(&renamed(section(SHARED, "find")), &[("NUMBER", "int32_t")])),
         ],
     );
-    writer.kernels = int8_kernels(&writer);
+    writer.kernels = int8_kernels(&writer, if is_boxes { "MAP_NUMBERS" } else { "MODEL_INT8_CLASSES" });
     writer.calls = run;
     writer
 }
 
-fn int8_kernels(writer: &Writer) -> String {
+fn int8_kernels(writer: &Writer, outputs: &str) -> String {
     let mut text = String::new();
     let limiting = ["conv", "depthwise", "scale", "mean", "add"].iter().any(|name| writer.used.contains(name));
     text.push_str(section(INT8, "scaled"));
@@ -194,9 +201,9 @@ fn int8_kernels(writer: &Writer) -> String {
             text.push_str(&fill(section(INT8, kind), &[("SPANS", &spans(INT8, kind, sizes))]));
         }
     }
-    let rest = ["scale", "last_conv", "last_codes", "add", "max_pool", "average_pool", "mean", "lookup"];
+    let rest = ["scale", "last_conv", "map_conv", "last_codes", "add", "max_pool", "average_pool", "mean", "lookup"];
     let kernels = rest.iter().filter(|name| writer.used.contains(*name));
-    text.extend(kernels.map(|name| renamed(section(INT8, name))));
+    text.extend(kernels.map(|name| fill(section(INT8, name), &[("COUNT", outputs)])));
     text.push_str(&writer.fast.text(AVX2, "requantised"));
     let windows = !writer.conv.is_empty() || !writer.depthwise.is_empty();
     let unroll = if windows { section(SHARED, "unroll") } else { "" };

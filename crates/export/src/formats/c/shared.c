@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { CHANNELS = {{CHANNELS}} };
+enum { CHANNELS = {{CHANNELS}}{{MORE_SIZES}} };
 
 const char *const model_labels[MODEL_CLASSES] = {
 {{LABELS}}};
@@ -130,4 +130,56 @@ static void softmax(float *values, int count)
         sum += values[i];
     }
     for (i = 0; i < count; i++) values[i] /= sum;
+}
+
+//@ find
+static float score_of(float logit) { return 1.0f / (1.0f + expf(-logit)); }
+
+/* Whether no place around it has a greater logit of the class. */
+static int is_peak(const {{NUMBER}} *map, int label, int row, int column)
+{
+    const float own = real(map[(row * MODEL_MAP_WIDTH + column) * MODEL_MAP_CHANNELS + label]);
+    int y, x;
+    for (y = row > 0 ? row - 1 : 0; y <= row + 1 && y < MODEL_MAP_HEIGHT; y++) {
+        for (x = column > 0 ? column - 1 : 0; x <= column + 1 && x < MODEL_MAP_WIDTH; x++) {
+            if (!(own >= real(map[(y * MODEL_MAP_WIDTH + x) * MODEL_MAP_CHANNELS + label]))) return 0;
+        }
+    }
+    return 1;
+}
+
+/* A side of a box in shares of the picture: no reach is over e^6 places, and what is beyond the picture is cut off. */
+static float side(int place, float direction, float reach, int places)
+{
+    const float at = ((float)place + 0.5f + direction * expf(reach < 6.0f ? reach : 6.0f)) / (float)places;
+    return at < 0.0f ? 0.0f : at > 1.0f ? 1.0f : at;
+}
+
+/* The objects of a map, the surest first; of equals the one that comes first in the map of its class. */
+static int find(const {{NUMBER}} *map, float at_least, model_object *objects, int most)
+{
+    int count = 0, label, row, column, at;
+    if (most > MODEL_MOST_OBJECTS) most = MODEL_MOST_OBJECTS;
+    for (label = 0; label < MODEL_CLASSES; label++) {
+        for (row = 0; row < MODEL_MAP_HEIGHT; row++) {
+            for (column = 0; column < MODEL_MAP_WIDTH; column++) {
+                const {{NUMBER}} *place = map + (row * MODEL_MAP_WIDTH + column) * MODEL_MAP_CHANNELS;
+                const {{NUMBER}} *reach = place + MODEL_CLASSES;
+                const float score = score_of(real(place[label]));
+                if (!(score >= at_least) || !is_peak(map, label, row, column)) continue;
+                at = count < most ? count : most;
+                while (at > 0 && objects[at - 1].score < score) at--;
+                if (at >= most) continue;
+                if (count < most) count++;
+                memmove(objects + at + 1, objects + at, (size_t)(count - 1 - at) * sizeof *objects);
+                objects[at].label = label;
+                objects[at].score = score;
+                objects[at].left = side(column, -1.0f, real(reach[0]), MODEL_MAP_WIDTH);
+                objects[at].top = side(row, -1.0f, real(reach[1]), MODEL_MAP_HEIGHT);
+                objects[at].right = side(column, 1.0f, real(reach[2]), MODEL_MAP_WIDTH);
+                objects[at].bottom = side(row, 1.0f, real(reach[3]), MODEL_MAP_HEIGHT);
+            }
+        }
+    }
+    return count;
 }

@@ -1,22 +1,47 @@
-//@ methods
-    /// The probability of each class for a picture of [`WIDTH`] x [`HEIGHT`] pixels: rows from the top, each pixel
-    /// {{PIXEL}}, 0 to 255.
-    pub fn run(&mut self, rgb: &[u8; HEIGHT * WIDTH * CHANNELS]) -> [f32; CLASSES] {
+//@ methods_boxes
+    /// Finds the objects in a picture of any size whose score is `at_least` or more: as many as there is room for in
+    /// `objects`, the surest first, and at most [`MOST_OBJECTS`]. Rows from the top, each pixel {{PIXEL}}, 0 to 255; the
+    /// picture is resized as the pictures were that the network learned from. None if the bytes are not as many as the size
+    /// takes, a side is 0 or over 65535, or there are over 134 million pixels.
+    pub fn detect<'a>(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        at_least: f32,
+        objects: &'a mut [Object],
+    ) -> Option<&'a [Object]> {
+        if !is_picture(rgb, width, height) {
+            return None;
+        }
+{{RESIZED}}        network(&mut self.arena);
+        Some(find(&self.arena[{{OUTPUT}}..][..MAP], at_least, objects))
+    }
+
+    /// The map itself, for a picture of [`WIDTH`] x [`HEIGHT`] pixels: [`MAP_HEIGHT`] rows of [`MAP_WIDTH`] places of
+    /// [`MAP_CHANNELS`] numbers.
+    pub fn run(&mut self, rgb: &[u8; HEIGHT * WIDTH * CHANNELS]) -> &[f32] {
+{{OWN}}        network(&mut self.arena);
+        &self.arena[{{OUTPUT}}..][..MAP]
+    }
+//@ network_boxes
+{{READING}}
+/// From the normalised picture in the arena to the map in it.
+fn network(arena: &mut [f32]) {
+{{CALLS}}}
+
+fn real(number: f32) -> f32 {
+    number
+}
+
+//@ own
         let to = &mut self.arena[{{INPUT}}..][..HEIGHT * WIDTH * CHANNELS];
         for (to, pixel) in to.chunks_exact_mut(CHANNELS).zip(rgb.chunks_exact(CHANNELS)) {
             for c in 0..CHANNELS {
                 to[c] = f32::from(pixel[c]) * FACTORS[c] + ADDENDS[c];
             }
         }
-        network(&mut self.arena)
-    }
-
-    /// The same for a picture of any size, which is resized as the pictures were that the network learned from. None if
-    /// the bytes are not as many as the size takes, a side is 0 or over 65535, or there are over 134 million pixels.
-    pub fn predict(&mut self, rgb: &[u8], width: usize, height: usize) -> Option<[f32; CLASSES]> {
-        if !is_picture(rgb, width, height) {
-            return None;
-        }
+//@ resized
         for y in 0..HEIGHT {
             let down = Taps::new(height, HEIGHT, y);
             for x in 0..WIDTH {
@@ -29,13 +54,27 @@
                 }
             }
         }
-        Some(network(&mut self.arena))
-    }
-//@ network
+//@ reading
 /// Levels to what the network learned from: `level * factor + addend`, a channel.
 static FACTORS: [f32; CHANNELS] = {{FACTORS}};
 static ADDENDS: [f32; CHANNELS] = {{ADDENDS}};
+//@ methods
+    /// The probability of each class for a picture of [`WIDTH`] x [`HEIGHT`] pixels: rows from the top, each pixel
+    /// {{PIXEL}}, 0 to 255.
+    pub fn run(&mut self, rgb: &[u8; HEIGHT * WIDTH * CHANNELS]) -> [f32; CLASSES] {
+{{OWN}}        network(&mut self.arena)
+    }
 
+    /// The same for a picture of any size, which is resized as the pictures were that the network learned from. None if
+    /// the bytes are not as many as the size takes, a side is 0 or over 65535, or there are over 134 million pixels.
+    pub fn predict(&mut self, rgb: &[u8], width: usize, height: usize) -> Option<[f32; CLASSES]> {
+        if !is_picture(rgb, width, height) {
+            return None;
+        }
+{{RESIZED}}        Some(network(&mut self.arena))
+    }
+//@ network
+{{READING}}
 /// From the normalised picture in the arena.
 fn network(arena: &mut [f32]) -> [f32; CLASSES] {
 {{CALLS}}    let mut logits = [0.0; CLASSES];

@@ -1,14 +1,68 @@
-//@ methods
-    /// What the probabilities are the softmax of, in units of 1/65536, of a picture of [`WIDTH`] x [`HEIGHT`] pixels:
-    /// whole-number arithmetic only, so the same bits on every machine.
-    pub fn logits(&mut self, rgb: &[u8; HEIGHT * WIDTH * CHANNELS]) -> [i32; CLASSES] {
+//@ methods_boxes
+    /// Finds the objects in a picture of any size whose score is `at_least` or more: as many as there is room for in
+    /// `objects`, the surest first, and at most [`MOST_OBJECTS`]. Rows from the top, each pixel {{PIXEL}}, 0 to 255; the
+    /// picture is resized as the pictures were that the network learned from. None if the bytes are not as many as the size
+    /// takes, a side is 0 or over 65535, or there are over 134 million pixels.
+    pub fn detect<'a>(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        at_least: f32,
+        objects: &'a mut [Object],
+    ) -> Option<&'a [Object]> {
+        if !is_picture(rgb, width, height) {
+            return None;
+        }
+{{RESIZED}}        network(&mut self.arena, &mut self.map);
+        Some(find(&self.map, at_least, objects))
+    }
+
+    /// The map itself in units of 1/65536, for a picture of [`WIDTH`] x [`HEIGHT`] pixels: [`MAP_HEIGHT`] rows of
+    /// [`MAP_WIDTH`] places of [`MAP_CHANNELS`] numbers. Whole-number arithmetic only, so the same bits on every machine.
+    pub fn run(&mut self, rgb: &[u8; HEIGHT * WIDTH * CHANNELS]) -> &[i32] {
+{{OWN}}        network(&mut self.arena, &mut self.map);
+        &self.map
+    }
+//@ network_boxes
+{{READING}}
+/// From the codes of the picture in the arena.
+fn network(arena: &mut [i8], logits: &mut [i32]) {
+{{CALLS}}}
+
+fn real(number: i32) -> f32 {
+    number as f32 * (1.0 / 65536.0)
+}
+
+//@ own
         let to = &mut self.arena[{{INPUT}}..][..HEIGHT * WIDTH * CHANNELS];
         for (to, pixel) in to.chunks_exact_mut(CHANNELS).zip(rgb.chunks_exact(CHANNELS)) {
             for c in 0..CHANNELS {
                 to[c] = CODES[c][pixel[c] as usize];
             }
         }
-        network(&mut self.arena)
+//@ resized
+        for y in 0..HEIGHT {
+            let down = Taps::new(height, HEIGHT, y);
+            for x in 0..WIDTH {
+                let across = Taps::new(width, WIDTH, x);
+                let whole = u64::from(down.sum) * u64::from(across.sum);
+                let sums = resized(rgb, width, &down, &across);
+                let to = &mut self.arena[{{INPUT}} + (y * WIDTH + x) * CHANNELS..][..CHANNELS];
+                for c in 0..CHANNELS {
+                    to[c] = CODES[c][((sums[c] + whole / 2) / whole) as usize];
+                }
+            }
+        }
+//@ reading
+/// Levels, a channel, to codes of what the network learned from.
+static CODES: [[i8; 256]; CHANNELS] = [
+{{CODES}}];
+//@ methods
+    /// What the probabilities are the softmax of, in units of 1/65536, of a picture of [`WIDTH`] x [`HEIGHT`] pixels:
+    /// whole-number arithmetic only, so the same bits on every machine.
+    pub fn logits(&mut self, rgb: &[u8; HEIGHT * WIDTH * CHANNELS]) -> [i32; CLASSES] {
+{{OWN}}        network(&mut self.arena)
     }
 
     /// The probability of each class for a picture of [`WIDTH`] x [`HEIGHT`] pixels: rows from the top, each pixel
@@ -23,25 +77,10 @@
         if !is_picture(rgb, width, height) {
             return None;
         }
-        for y in 0..HEIGHT {
-            let down = Taps::new(height, HEIGHT, y);
-            for x in 0..WIDTH {
-                let across = Taps::new(width, WIDTH, x);
-                let whole = u64::from(down.sum) * u64::from(across.sum);
-                let sums = resized(rgb, width, &down, &across);
-                let to = &mut self.arena[{{INPUT}} + (y * WIDTH + x) * CHANNELS..][..CHANNELS];
-                for c in 0..CHANNELS {
-                    to[c] = CODES[c][((sums[c] + whole / 2) / whole) as usize];
-                }
-            }
-        }
-        Some(probabilities(network(&mut self.arena)))
+{{RESIZED}}        Some(probabilities(network(&mut self.arena)))
     }
 //@ network
-/// Levels, a channel, to codes of what the network learned from.
-static CODES: [[i8; 256]; CHANNELS] = [
-{{CODES}}];
-
+{{READING}}
 /// From the codes of the picture in the arena.
 fn network(arena: &mut [i8]) -> [i32; CLASSES] {
     let mut logits = [0; CLASSES];
@@ -256,6 +295,32 @@ fn last_conv(l: &Layer, x: &[i8], logits: &mut [i32]) {
             }
         }
         *logit = scaled(sum, &l.factors[o]).max(i64::from(i32::MIN)).min(i64::from(i32::MAX)) as i32;
+    }
+}
+
+//@ map_conv
+/// The convolution that ends in the map; weights lie as `[outs, rows, columns, inputs]`.
+fn map_conv(l: &Layer, x: &[i8], map: &mut [i32]) {
+    let g = &l.g;
+    let (inputs, outs) = (g.channels / g.group, g.outs / g.group);
+    for (at, place) in map.chunks_exact_mut(g.outs).enumerate() {
+        let down = clip(at / g.out_width, g.down, g.top, g.rows, g.height);
+        let across = clip(at % g.out_width, g.right, g.left, g.columns, g.width);
+        for (o, number) in place.iter_mut().enumerate() {
+            let mut sum = l.bare[o];
+            for row in 0..down.count {
+                for column in 0..across.count {
+                    let pixel = (down.from + row) * g.width + across.from + column;
+                    let tap = (down.skip + row) * g.columns + across.skip + column;
+                    let values = &x[pixel * g.channels + o / outs * inputs..][..inputs];
+                    let weights = &l.weight[(o * g.rows * g.columns + tap) * inputs..][..inputs];
+                    for (value, weight) in values.iter().zip(weights) {
+                        sum += i32::from(*weight) * (i32::from(*value) - l.from_zero);
+                    }
+                }
+            }
+            *number = scaled(sum, &l.factors[o]).max(i64::from(i32::MIN)).min(i64::from(i32::MAX)) as i32;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! {{TITLE}}
 //! Made by Kindling for the task {{TASK}}.
 //!
-//! Classes, in the order of the probabilities:
+//! Classes, {{ORDER}}:
 {{CLASSES}}//!
 //! Constants (weights, biases{{MORE_CONSTANTS}}): {{CONSTANT_BYTES}} bytes. Working memory: {{ARENA_BYTES}} bytes, in
 //! [`Model`]. No dependencies, no allocation, no unsafe code, `no_std`. Use, with this file next to the crate's root:
@@ -10,10 +10,7 @@
 //! ```ignore
 //! mod {{FILE}};
 //! let mut model = {{FILE}}::Model::new(); // or in a static, since `new` is const
-//! if let Some(probabilities) = model.predict(&pixels, width, height) {
-//!     for (label, probability) in {{FILE}}::LABELS.iter().zip(probabilities) { /* ... */ }
-//! }
-//! ```
+{{USE}}//! ```
 
 #![forbid(unsafe_code)]
 #![allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction)]
@@ -29,15 +26,13 @@ pub const ARENA_BYTES: usize = {{ARENA_BYTES}};
 /// Names of the classes.
 pub static LABELS: [&str; CLASSES] = [
 {{LABELS}}];
-/// An answer whose greatest probability is below this is likely for a picture of none of the classes.
-pub const UNKNOWN_BELOW: f32 = {{UNKNOWN_BELOW}};
-
+{{ANSWER}}
 const CHANNELS: usize = {{CHANNELS}};
 
 /// The network's working memory; one picture at a time.
 pub struct Model {
     arena: [{{NUMBER}}; {{ARENA}}],
-}
+{{MORE_MEMORY}}}
 
 impl Default for Model {
     fn default() -> Self {
@@ -48,7 +43,7 @@ impl Default for Model {
 impl Model {
     /// Ready to answer.
     pub const fn new() -> Self {
-        Self { arena: [{{NOTHING}}; {{ARENA}}] }
+        Self { arena: [{{NOTHING}}; {{ARENA}}]{{MORE_NOTHING}} }
     }
 
 {{METHODS}}}
@@ -182,6 +177,7 @@ fn exp(x: f32) -> f32 {
     series * f32::from_bits(((twos + 127) as u32) << 23)
 }
 
+//@ softmax
 /// Logits to probabilities.
 fn softmax(mut values: [f32; CLASSES]) -> [f32; CLASSES] {
     let greatest = values.iter().copied().fold(f32::MIN, f32::max);
@@ -194,5 +190,100 @@ fn softmax(mut values: [f32; CLASSES]) -> [f32; CLASSES] {
         *value /= sum;
     }
     values
+}
+
+//@ classes_use
+//! if let Some(probabilities) = model.predict(&pixels, width, height) {
+//!     for (label, probability) in {{FILE}}::LABELS.iter().zip(probabilities) { /* ... */ }
+//! }
+//@ classes_answer
+/// An answer whose greatest probability is below this is likely for a picture of none of the classes.
+pub const UNKNOWN_BELOW: f32 = {{UNKNOWN_BELOW}};
+//@ boxes_use
+//! let mut objects = [{{FILE}}::Object::NONE; {{FILE}}::MOST_OBJECTS];
+//! if let Some(found) = model.detect(&pixels, width, height, {{FILE}}::AT_LEAST, &mut objects) {
+//!     for object in found { /* {{FILE}}::LABELS[object.label], object.score, object.left, ... */ }
+//! }
+//@ boxes_answer
+/// The score from which on to say that an object is there.
+pub const AT_LEAST: f32 = {{AT_LEAST}};
+/// Objects in one picture at most.
+pub const MOST_OBJECTS: usize = {{MOST}};
+/// Rows of the map that objects are read from.
+pub const MAP_HEIGHT: usize = {{MAP_HEIGHT}};
+/// Places in a row of it.
+pub const MAP_WIDTH: usize = {{MAP_WIDTH}};
+/// Numbers of each place: a logit a class, then the logarithms of how many places the box reaches to the left, top, right
+/// and bottom from the middle of the place.
+pub const MAP_CHANNELS: usize = CLASSES + 4;
+
+const MAP: usize = MAP_HEIGHT * MAP_WIDTH * MAP_CHANNELS;
+
+/// What the network says is in a picture. The box is in shares of the picture's width and height, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Object {
+    /// Its place in [`LABELS`].
+    pub label: usize,
+    /// How sure the network is, 0 to 1.
+    pub score: f32,
+    pub left: f32,
+    pub top: f32,
+    pub right: f32,
+    pub bottom: f32,
+}
+
+impl Object {
+    /// Nothing, for arrays that are to be filled.
+    pub const NONE: Self = Self { label: 0, score: 0.0, left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
+}
+//@ find
+/// Whether no place around it has a greater logit of the class.
+fn is_peak(map: &[{{REAL}}], label: usize, row: usize, column: usize) -> bool {
+    let logit = |row: usize, column: usize| real(map[(row * MAP_WIDTH + column) * MAP_CHANNELS + label]);
+    let own = logit(row, column);
+    for y in row.saturating_sub(1)..(row + 2).min(MAP_HEIGHT) {
+        for x in column.saturating_sub(1)..(column + 2).min(MAP_WIDTH) {
+            if !(own >= logit(y, x)) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// A side of a box in shares of the picture: no reach is over e^6 places, and what is beyond the picture is cut off.
+fn side(place: usize, direction: f32, reach: f32, places: usize) -> f32 {
+    ((place as f32 + 0.5 + direction * exp(reach.min(6.0))) / places as f32).clamp(0.0, 1.0)
+}
+
+/// The objects of a map, the surest first; of equals the one that comes first in the map of its class.
+fn find<'a>(map: &[{{REAL}}], at_least: f32, objects: &'a mut [Object]) -> &'a [Object] {
+    let most = objects.len().min(MOST_OBJECTS);
+    let mut count = 0;
+    for label in 0..CLASSES {
+        for (at, place) in map.chunks_exact(MAP_CHANNELS).enumerate() {
+            let (row, column) = (at / MAP_WIDTH, at % MAP_WIDTH);
+            let score = 1.0 / (1.0 + exp(-real(place[label])));
+            if !(score >= at_least) || !is_peak(map, label, row, column) {
+                continue;
+            }
+            let at = objects[..count].iter().take_while(|object| object.score >= score).count();
+            if at >= most {
+                continue;
+            }
+            count = (count + 1).min(most);
+            objects[at..count].rotate_right(1);
+            let reach = |side: usize| real(place[CLASSES + side]);
+            objects[at] = Object {
+                label,
+                score,
+                left: side(column, -1.0, reach(0), MAP_WIDTH),
+                top: side(row, -1.0, reach(1), MAP_HEIGHT),
+                right: side(column, 1.0, reach(2), MAP_WIDTH),
+                bottom: side(row, 1.0, reach(3), MAP_HEIGHT),
+            };
+        }
+    }
+    &objects[..count]
 }
 

@@ -107,5 +107,5 @@ function answer(picture) {
     KINDS[layer.kind](layer);
     activate(layer);
   }
-  return softmax(NETWORK.layers[NETWORK.layers.length - 1].y);
+  return {{from}}(NETWORK.layers[NETWORK.layers.length - 1].y);
 }

@@ -162,19 +162,17 @@ const KINDS = {
   },
 };
 
-/** Logits (Int32Array, 16 bits after the point) of RGB bytes at the network's own size. */
-export function logits(rgb) {
+{{about_logits}}export function logits(rgb) {
   checkPicture(rgb, inputSize[1], inputSize[0], 3);
   for (let i = 0; i < rgb.length; i++) arena[NETWORK.input + i] = inputCodes[(i % 3) * 256 + rgb[i]];
   for (const layer of NETWORK.layers) KINDS[layer.kind](layer);
   const { factor } = NETWORK;
-  if (!factor) return Int32Array.from({ length: last.to[0] }, (_, o) => times(sums[o], last.scales, 4 * o));
-  const scales = scale([factor.value], [factor.shift]);
+{{sums}}  const scales = scale([factor.value], [factor.shift]);
   return Int32Array.from(last.y, (code) => times(code - factor.zero, scales, 0));
 }
 
 function answer(picture) {
   const rgb = new Uint8Array(picture.length);
   for (let i = 0; i < rgb.length; i++) rgb[i] = picture[i] + 0.5;
-  return softmax(Array.from(logits(rgb), (value) => value / 65536));
+  return {{from}}(Array.from(logits(rgb), (value) => value / 65536));
 }

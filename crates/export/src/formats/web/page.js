@@ -1,8 +1,7 @@
 // The page around the model.
 
 // For tests, and for the curious in the browser's console.
-window.kindling = { predict, predictRgb, labels, inputSize };
-
+{{expose}}
 {
   const $ = (id) => document.getElementById(id);
   // Some phones draw nothing on a larger canvas; a picture beyond it is made smaller first.
@@ -16,50 +15,12 @@ window.kindling = { predict, predictRgb, labels, inputSize };
     return `${(100 * share).toFixed(share < 0.0995 || share >= 0.99 ? 1 : 0)}%`;
   }
 
-  const rows = labels.map((label) => {
-    const part = (name, ...inside) => {
-      const made = document.createElement("span");
-      made.className = name;
-      made.append(...inside);
-      return made;
-    };
-    const row = document.createElement("li"), fill = part("fill"), share = part("share");
-    fill.style.width = "0";
-    const track = part("track", fill), name = part("name", label);
-    name.dir = "auto";
-    track.setAttribute("aria-hidden", "true");
-    row.append(name, track, share);
-    return { row, fill, share };
-  });
-  $("bars").append(...rows.map(({ row }) => row));
-  $("verdict").classList.add("none");
-
-  function say(problem) {
+{{rows}}  function say(problem) {
     $("problem").textContent = problem;
     $("problem").hidden = !problem;
   }
 
-  function show(probabilities, milliseconds) {
-    const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
-    order.forEach((at, place) => {
-      const { row, fill, share } = rows[at];
-      row.classList.toggle("top", place === 0);
-      fill.style.width = `${100 * probabilities[at]}%`;
-      share.textContent = percent(probabilities[at]);
-    });
-    $("bars").append(...order.map((at) => rows[at].row));
-    const best = document.createElement("bdi");
-    best.textContent = labels[order[0]];
-    const strong = document.createElement("strong");
-    strong.append(best);
-    $("verdict").classList.remove("none");
-    const unsure = probabilities[order[0]] < unknownBelow ? ": perhaps none of these" : "";
-    $("verdict").replaceChildren(strong, `, ${percent(probabilities[order[0]])} sure${unsure}`);
-    const time = milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds);
-    $("time").textContent = `Answered in ${time} ms on this computer.`;
-  }
-
-  // Draws anything that can be drawn at its own size, shows it and answers.
+{{show}}  // Draws anything that can be drawn at its own size, shows it and answers.
   function classify(drawable, width, height) {
     const shrink = Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)));
     canvas.width = Math.max(1, Math.round(width * shrink));
@@ -68,14 +29,7 @@ window.kindling = { predict, predictRgb, labels, inputSize };
     context.imageSmoothingQuality = "high";
     context.drawImage(drawable, 0, 0, canvas.width, canvas.height);
     const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-    const start = performance.now();
-    const probabilities = predict(data, canvas.width, canvas.height);
-    show(probabilities, performance.now() - start);
-    $("shown").hidden = false;
-    // On a phone the answer is below the picture.
-    $("verdict").scrollIntoView({ block: "nearest" });
-    return probabilities;
-  }
+{{look}}  }
 
   // What is in a file as it is stored: turned as the camera says, its colours as they are.
   async function read(file) {
@@ -128,7 +82,7 @@ window.kindling = { predict, predictRgb, labels, inputSize };
     stream?.getTracks().forEach((track) => track.stop());
     stream = null;
     $("video").srcObject = null;
-    $("live").hidden = true;
+{{stopped}}    $("live").hidden = true;
     $("camera").setAttribute("aria-expanded", "false");
     $("camera").textContent = "Use the camera";
   }
@@ -149,7 +103,7 @@ window.kindling = { predict, predictRgb, labels, inputSize };
       $("camera").textContent = "Close the camera";
       await $("video").play();
       $("shoot").focus();
-    } catch (error) {
+{{started}}    } catch (error) {
       stopCamera();
       const causes = {
         NotAllowedError: "The browser was not allowed to use the camera. Allow it beside the address",
@@ -168,7 +122,7 @@ window.kindling = { predict, predictRgb, labels, inputSize };
     if (!video.videoWidth) return say("The camera has not shown anything yet. Try again in a moment.");
     say("");
     classify(video, video.videoWidth, video.videoHeight);
-  });
+{{shot}}  });
 
   addEventListener("pagehide", stopCamera);
   window.kindling.read = read;

@@ -112,14 +112,7 @@ function pool(layer, x, y, start, join, end) {
   }
 }
 
-function softmax(values) {
-  const top = Math.max(...values);
-  const powers = Array.from(values, (value) => Math.exp(value - top));
-  const sum = powers.reduce((a, b) => a + b);
-  return Float32Array.from(powers, (power) => power / sum);
-}
-
-// Which samples make each of `output` ones, and their weights: a triangle as wide as the step when shrinking.
+{{read}}// Which samples make each of `output` ones, and their weights: a triangle as wide as the step when shrinking.
 function triangle(input, output) {
   const scale = input / output, support = Math.max(scale, 1), made = [];
   for (let o = 0; o < output; o++) {
@@ -172,19 +165,4 @@ function checkPicture(values, width, height, channels) {
   }
 }
 
-/** Probabilities (Float32Array, in the order of `labels`) of RGB bytes, row by row from the top left. */
-export function predictRgb(rgb, width, height) {
-  checkPicture(rgb, width, height, 3);
-  return answer(resize(rgb, width, height));
-}
-
-/** As `predictRgb`, of RGBA bytes as a canvas gives them; what is transparent is laid over white. */
-export function predict(rgba, width, height) {
-  checkPicture(rgba, width, height, 4);
-  const rgb = new Uint8Array(width * height * 3);
-  for (let i = 0, at = 0; at < rgb.length; i += 4) {
-    const alpha = rgba[i + 3], white = 255 * (255 - alpha) + 127;
-    for (let c = 0; c < 3; c++) rgb[at++] = alpha === 255 ? rgba[i + c] : (rgba[i + c] * alpha + white) / 255;
-  }
-  return predictRgb(rgb, width, height);
-}
+{{ask}}
