@@ -321,7 +321,8 @@ fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<(Vec<String>, A
             (third, data_type::INT64, [_, Some(c)]),
         ] if [*first, *second, *third] == [boxes, scores, numbers] && a == b && b == c => Answer::Boxes,
         _ => {
-            let what = "its outputs are neither `probabilities`, float [N, labels], nor `boxes`, `scores` and `classes`";
+            let what =
+                "its outputs are neither `probabilities`, float [N, labels], nor `boxes`, `scores` and `classes`";
             return Err(foreign(what));
         }
     };

@@ -1,9 +1,11 @@
 //! A downloaded bundle, checked again with nothing but its files: that none was changed, that they are of one network, that
 //! they answer alike, and, with pictures, that they are as good as the card says.
 
-use crate::formats::{FORMATS, INT8_FILE, INT8_TOLERANCE, Picture, Run, read_network};
 use crate::answer::{OBJECT_NUMBERS, difference};
-use crate::{Card, CardMetrics, ExportError, OnnxModel, SplitMetrics, TOLERANCE, bundle, hash_of_hashes, measure_latency};
+use crate::formats::{FORMATS, INT8_FILE, INT8_TOLERANCE, Picture, Run, read_network};
+use crate::{
+    Card, CardMetrics, ExportError, OnnxModel, SplitMetrics, TOLERANCE, bundle, hash_of_hashes, measure_latency,
+};
 use kindling_graph::Answer;
 use kindling_spec::{ExportFormat, Split};
 use serde::Serialize;

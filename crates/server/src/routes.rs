@@ -394,10 +394,11 @@ fn models() -> Vec<Route> {
                 )
                 .query("explain", "`heatmap`: paint over what speaks for the class (Grad-CAM).")
                 .query("class", "The class that the heat map is of; the likeliest if not said.")
+                .query("at_least", "Of models that find objects: the least score, 0 to 1; that on the card if not said.")
                 .takes_bytes("image/*")
                 .or_takes_bytes("multipart/form-data")
                 .or_takes::<Images>()
-                .gives_either::<Answer, Answers>(200, "The classes' probabilities, for one image or several.")
+                .gives_either::<Answer, Answers>(200, "The classes' probabilities or the objects, for one image or several.")
                 .or_gives_bytes(200, "image/png", "The image with the heat map over it.")
                 .problems(&[E::InvalidRequest, E::ModelNotFound, E::InvalidImage, E::ImageTooLarge]),
         ),

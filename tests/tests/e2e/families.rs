@@ -3,14 +3,15 @@
 use crate::harness::picture;
 use kindling_data::resize_f32;
 use kindling_export::{
-    AuditSummary, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, Energy, Int8, Judge, MakingCost,
-    ModelCost, OWNERSHIP, ObjectiveValue, TOLERANCE, Versions, write_bundle,
+    AuditSummary, BoxMetrics, BundleInput, CARD_VERSION, Card, CardData, CardMetrics, Check, Energy, Int8, Judge,
+    MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, SplitMetrics, TOLERANCE, Truth, Versions, objects_answer,
+    write_bundle,
 };
-use kindling_graph::{Graph, Tensor, Weights, quantize, random_weights};
+use kindling_graph::{Answer, Found, Graph, Tensor, Weights, find_objects, quantize, random_weights};
 use kindling_models::backbones::{BACKBONES, Cut, End};
 use kindling_models::{FAMILIES, Network, build_graph, default_genomes};
 use kindling_search::{Sampler, samplers::Random};
-use kindling_spec::{ExportFormat, FamilySpace, Genome, Metric, SearchSpace, TaskSpec};
+use kindling_spec::{ExportFormat, FamilySpace, Genome, Metric, SearchSpace, TaskKind, TaskSpec};
 use kindling_train::{OpenDevice, open_device, predict};
 use serde_json::json;
 
@@ -41,16 +42,35 @@ fn judges(device: &OpenDevice, graph: &Graph, weights: &Weights) -> Vec<Judge> {
                     pixels.iter().skip(c).step_by(3).map(move |x| norm(*x)).collect::<Vec<_>>()
                 })
                 .collect();
-            let probabilities = predict(device, graph, weights, &nchw, 1).unwrap();
-            Judge { name: format!("picture {number}"), width, height, rgb: image.into_raw(), probabilities }
+            let found = predict(device, graph, weights, &nchw, 1).unwrap();
+            let answer = match <[usize; 3]>::try_from(graph.output_shape().unwrap()) {
+                Ok(shape) => objects_answer(&find_objects(&found, shape, 0.0)),
+                Err(_) => found,
+            };
+            Judge { name: format!("picture {number}"), width, height, rgb: image.into_raw(), answer }
         })
         .collect()
 }
 
 /// A card whose figures are of no model; only the files matter here.
 fn card(graph: &Graph, genome: &Genome) -> Card {
-    let task = json!({"version": 1, "name": "x", "kind": "image-classification", "budget": {"trials": 1}});
-    let none = CardMetrics {
+    let kind = match graph.answer {
+        Answer::Classes => TaskKind::ImageClassification,
+        Answer::Boxes => TaskKind::ObjectDetection,
+    };
+    let task = json!({"version": 1, "name": "x", "kind": kind, "budget": {"trials": 1}});
+    let no_boxes = BoxMetrics {
+        examples: 0,
+        boxes: 0,
+        map50: None,
+        map: None,
+        centroid_f1: None,
+        precision: None,
+        recall: None,
+        per_class: vec![],
+        objective: ObjectiveValue { metric: Metric::Map50, value: 0.0 },
+    };
+    let no_classes = CardMetrics {
         examples: 0,
         accuracy: 0.0,
         accuracy_ci: [0.0, 1.0],
@@ -62,6 +82,10 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         objective: ObjectiveValue { metric: Metric::Accuracy, value: 0.0 },
         per_class: vec![],
         confusion: vec![vec![0; 3]; 3],
+    };
+    let none: SplitMetrics = match graph.answer {
+        Answer::Classes => no_classes.into(),
+        Answer::Boxes => no_boxes.into(),
     };
     let cost = graph.cost().unwrap();
     Card {
@@ -81,6 +105,7 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         temperature: None,
         decision: None,
         unknown: None,
+        at_least: None,
         int8: None,
         cost: ModelCost {
             parameters: cost.parameters,
@@ -169,10 +194,15 @@ fn every_family_is_written_in_every_format_and_answers_as_burn_does() {
             let dir = tempfile::tempdir().unwrap();
             let pictures = levels(&graph);
             let quantized = quantize(&graph, &weights, &normalised(&graph, &pictures)).unwrap();
+            let no_figures = |_: &[Vec<Found>]| [0.0; 2];
+            let truth = match graph.answer {
+                Answer::Classes => Truth::Classes(&[0; PICTURES]),
+                Answer::Boxes => Truth::Boxes(&no_figures),
+            };
             let input = BundleInput {
                 graph: &graph,
                 weights: &weights,
-                int8: Some(Int8 { quantized: &quantized, pictures: &pictures, truth: &[0; PICTURES] }),
+                int8: Some(Int8 { quantized: &quantized, pictures: &pictures, truth }),
                 labels: &LABELS.map(String::from),
                 card: card(&graph, &genome),
                 judges: &judges,

@@ -148,7 +148,8 @@ fn whole(writer: &Writer, lowered: &Lowered, labels: &[String], int8: bool) -> S
     let file = if int8 { "model_int8" } else { "model" };
     let channels = lowered.input.channels.to_string();
     let numbers: usize = map_of(lowered).iter().product();
-    let more = if int8 && lowered.answer == Answer::Boxes { format!(", MAP_NUMBERS = {numbers}") } else { String::new() };
+    let more =
+        if int8 && lowered.answer == Answer::Boxes { format!(", MAP_NUMBERS = {numbers}") } else { String::new() };
     let values = [("FILE", file), ("CHANNELS", &channels), ("MORE_SIZES", &more), ("LABELS", &names)];
     let mut text = fill(&prefixed(section(SHARED, "head"), int8), &values);
     text.push_str(&writer.kernels);

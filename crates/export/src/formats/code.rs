@@ -265,8 +265,7 @@ fn compare(runs: Vec<Run>, source: &Source<'_>, judges: &[Judge]) -> Result<Vec<
         let tolerance = if run.int8 { INT8_TOLERANCE } else { TOLERANCE };
         let mut greatest = 0.0f32;
         for (judge, answer) in judges.iter().zip(&run.answers) {
-            let far =
-                if run.int8 { source.far_from_int8(judge, answer)? } else { source.far_from(judge, answer)? };
+            let far = if run.int8 { source.far_from_int8(judge, answer)? } else { source.far_from(judge, answer)? };
             greatest = bundle::agree(run.file, judge, far, tolerance, greatest)?;
         }
         let than = if run.int8 { "the 8-bit network in whole numbers" } else { "the trained network" };

@@ -15,8 +15,8 @@ mod web;
 
 pub(crate) use onnx::{DECISION, UNKNOWN_BELOW, network_only};
 pub use onnx::{INPUT, OPSET, OUTPUT};
-pub use onnx_boxes::OUTPUTS as BOX_OUTPUTS;
 pub(crate) use onnx_boxes::AT_LEAST_KEY;
+pub use onnx_boxes::OUTPUTS as BOX_OUTPUTS;
 pub(crate) use onnx_int8::{FILE as INT8_FILE, INT8_TOLERANCE};
 pub(crate) use safetensors::read as read_network;
 
@@ -173,8 +173,7 @@ impl<'a> Source<'a> {
         let input = preprocess(&judge.rgb, judge.width, judge.height, &graph.input)?;
         let map = execute(graph, weights, &input)?.data;
         let shape = onnx_boxes::map_shape(self)?;
-        let [ours, theirs] =
-            [answer, &judge.answer].map(|answer| difference_from_map(answer, &map, shape, TOLERANCE));
+        let [ours, theirs] = [answer, &judge.answer].map(|answer| difference_from_map(answer, &map, shape, TOLERANCE));
         Ok(if ours <= TOLERANCE && theirs <= TOLERANCE { ours.max(theirs) } else { far })
     }
 

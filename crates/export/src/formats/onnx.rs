@@ -121,7 +121,8 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
     ];
     let unknown = source.unknown_below.map(|below| (UNKNOWN_BELOW, below.to_string()));
     let decision = source.decision.map(|decision| (DECISION, serde_json::json!(decision).to_string()));
-    let at_least = (source.answer() == Answer::Boxes).then(|| (onnx_boxes::AT_LEAST_KEY, source.score_at_least().to_string()));
+    let at_least =
+        (source.answer() == Answer::Boxes).then(|| (onnx_boxes::AT_LEAST_KEY, source.score_at_least().to_string()));
     let mut model = writer.model(input, outputs);
     model.doc_string =
         format!("{verb}: {}. Made by Kindling for the task \"{}\".{more}", source.labels.join(", "), source.task);
@@ -136,7 +137,8 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
 }
 
 fn probabilities(classes: usize) -> ValueInfoProto {
-    let mut output = value(OUTPUT, data_type::FLOAT, vec![Dimension::Param("N".into()), Dimension::Value(classes as i64)]);
+    let mut output =
+        value(OUTPUT, data_type::FLOAT, vec![Dimension::Param("N".into()), Dimension::Value(classes as i64)]);
     output.doc_string = "One row an image: the probability of each label of the metadata, in order.".into();
     output
 }

@@ -22,8 +22,9 @@ fn count([channels, height, width]: [usize; 3]) -> usize {
 /// `[channels, height, width]` of the map.
 pub(super) fn map_shape(source: &Source<'_>) -> Result<[usize; 3], ExportError> {
     let shape = source.graph.output_shape()?;
-    <[usize; 3]>::try_from(shape)
-        .map_err(|shape| ExportError::Input(format!("the output has the shape {shape:?}; a map of objects has three axes")))
+    <[usize; 3]>::try_from(shape).map_err(|shape| {
+        ExportError::Input(format!("the output has the shape {shape:?}; a map of objects has three axes"))
+    })
 }
 
 /// Ends the graph in [`OUTPUTS`], `map` being float `[N, channels, height, width]`.
@@ -39,7 +40,8 @@ pub(super) fn find(writer: &mut Writer, map: &str, shape: [usize; 3]) {
     let reaches = channels_of("reaches", classes, channels);
 
     // Peaks: what is as great as the greatest of the nine places around it, itself among them.
-    let around = [("kernel_shape", Ints::List(&[3, 3])), ("strides", Ints::List(&[1, 1])), ("pads", Ints::List(&[1; 4]))];
+    let around =
+        [("kernel_shape", Ints::List(&[3, 3])), ("strides", Ints::List(&[1, 1])), ("pads", Ints::List(&[1; 4]))];
     let greatest = writer.node_ints("objects/greatest", "MaxPool", &[&logits], &around);
     let peak = writer.node("objects/is_peak", "Equal", &[&logits, &greatest]);
     let float = [("to", Ints::One(i64::from(data_type::FLOAT)))];
@@ -76,8 +78,7 @@ pub(super) fn find(writer: &mut Writer, map: &str, shape: [usize; 3]) {
     let place = writer.node("objects/place_column", "Reshape", &[&place, &column]);
     let zeros = writer.ints("objects/four", &[1, 1, 4], &[0; 4]);
     let place = writer.node("objects/place_sides", "Add", &[&place, &zeros]);
-    let reaches =
-        writer.node_ints("objects/reach", "GatherElements", &[&reaches, &place], &[("axis", Ints::One(1))]);
+    let reaches = writer.node_ints("objects/reach", "GatherElements", &[&reaches, &place], &[("axis", Ints::One(1))]);
     let [least, farthest] = [("least", f32::MIN), ("farthest", FARTHEST)]
         .map(|(name, limit)| writer.floats(&format!("objects/{name}"), &[], &[limit]));
     let reaches = writer.node("objects/reach_limited", "Clip", &[&reaches, &least, &farthest]);
@@ -99,7 +100,11 @@ pub(super) fn outputs(shape: [usize; 3]) -> Vec<ValueInfoProto> {
         [Dimension::Param("N".into())].into_iter().chain(all).collect::<Vec<_>>()
     };
     let kinds = [
-        (data_type::FLOAT, dims(&[4]), "Of each object the left, top, right and bottom side, in shares of the picture's size."),
+        (
+            data_type::FLOAT,
+            dims(&[4]),
+            "Of each object the left, top, right and bottom side, in shares of the picture's size.",
+        ),
         (data_type::FLOAT, dims(&[]), "How sure it is of each, 0 to 1, the surest first; 0 is no object."),
         (data_type::INT64, dims(&[]), "Each one's label: its place among the labels of the metadata."),
     ];

@@ -6,7 +6,8 @@ use super::pack::{
     limits, lines, normalisation, section, steps, table_alone,
 };
 use kindling_graph::{
-    Activation, Answer, Convolution, Layer, LayerKind, Lowered, MOST_OBJECTS, Multiplier, Quantized, QuantizedKind, QuantizedLayer, Source,
+    Activation, Answer, Convolution, Layer, LayerKind, Lowered, MOST_OBJECTS, Multiplier, Quantized, QuantizedKind,
+    QuantizedLayer, Source,
 };
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

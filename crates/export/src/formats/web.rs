@@ -10,8 +10,8 @@ use super::Source as Model;
 use super::pack::section;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kindling_graph::{
-    Activation, Answer, Convolution, Layer, LayerKind, Lowered, Multiplier, Quantized, QuantizedKind, QuantizedLayer, Source,
-    Window,
+    Activation, Answer, Convolution, Layer, LayerKind, Lowered, Multiplier, Quantized, QuantizedKind, QuantizedLayer,
+    Source, Window,
 };
 use serde_json::{Map, Value, json};
 
@@ -113,7 +113,8 @@ fn page(code: &str, source: &Model<'_>) -> String {
         let name = format!("{}_{part}", name(source.answer()));
         (part, section(template, &name).to_owned())
     };
-    let parts = ["expose", "rows", "show", "look", "started", "stopped", "shot"].map(|name| part(PAGE_CODE_ANSWERS, name));
+    let parts =
+        ["expose", "rows", "show", "look", "started", "stopped", "shot"].map(|name| part(PAGE_CODE_ANSWERS, name));
     let page_code = fill(PAGE_CODE, &parts);
     let parts = ["over_video", "over_picture", "bars", "caveat"].map(|name| part(PAGE_ANSWERS, name));
     let parts = parts.into_iter().map(|(name, text)| (name, text.trim_end().to_owned()));

@@ -268,7 +268,7 @@ fn bundle(card: &Card, out: &std::path::Path) -> Vec<FileInfo> {
         kindling_graph::execute(&graph, &weights, &kindling_graph::Tensor::new(vec![1, 3, 24, 24], nchw).unwrap());
     let exp: Vec<f32> = logits.unwrap().data.iter().map(|v| v.exp()).collect();
     let probabilities = exp.iter().map(|e| e / exp.iter().sum::<f32>()).collect();
-    let judges = [Judge { name: "noise".into(), width: 24, height: 24, rgb, probabilities }];
+    let judges = [Judge { name: "noise".into(), width: 24, height: 24, rgb, answer: probabilities }];
     let input = BundleInput {
         graph: &graph,
         weights: &weights,
