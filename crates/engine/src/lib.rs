@@ -32,6 +32,7 @@ mod worker;
 pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};
 pub use analysis::{AnalysisView, Analyst, run_analysis};
 pub use curve::CurvePoint;
+pub use datasets::labels_for;
 pub use doubts::{DoubtEntry, DoubtOptions, DoubtReport, find_doubtful_labels};
 pub use error::EngineError;
 pub use fleet::{WorkerFleet, default_workers};

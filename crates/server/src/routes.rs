@@ -95,8 +95,9 @@ fn datasets() -> Vec<Route> {
             o("uploadContent", "Takes an archive of pictures, reads it and seals the data set.")
                 .about(
                     "The body is a zip, tar or tar.gz with a folder for each class (optionally inside train, \
-                     validation and test folders), or with a labels.csv (path,label[,split]). It is streamed to \
-                     disk. The answer comes when it was read and audited; with `Prefer: respond-async` at once.",
+                     validation and test folders), or with a labels.csv (path,label[,split]). For a data set whose \
+                     labels are boxes it holds annotations instead: COCO's JSON, Pascal VOC's XML, YOLO's texts or a \
+                     boxes.csv (path,label,x_min,y_min,x_max,y_max[,split]). It is streamed to disk. The answer comes when it was read and audited; with `Prefer: respond-async` at once.",
                 )
                 .header("Content-Digest", "`sha-256=:…:` (RFC 9530); compared with what arrives.")
                 .header("x-content-sha256", "The same in hexadecimal.")
@@ -121,8 +122,9 @@ fn datasets() -> Vec<Route> {
             "/v1/datasets/{id}/examples",
             d::examples,
             o("listExamples", "Its pictures, by class and split.")
-                .query("class", "Only this class.")
+                .query("class", "Only this class; where the labels are boxes, pictures with a box of it.")
                 .query("split", "Only `train`, `validation` or `test`.")
+                .query("empty", "`true`: only pictures without boxes; `false`: only others.")
                 .paged()
                 .lists::<ExampleView>("A page of examples.")
                 .problems(&[E::DatasetNotFound, E::DatasetNotReady]),
@@ -469,6 +471,7 @@ fn page_routes() -> Vec<Route> {
             o("showDataset", "A data set's audit and pictures, and the form that posts a task.")
                 .query("class", "Only this class.")
                 .query("split", "Only this split.")
+                .query("empty", "`true`: only pictures without boxes.")
                 .query("after", "The last picture of the page before.")
                 .query("limit", "Pictures on the page.")
                 .problems(&[E::DatasetNotFound]),

@@ -19,7 +19,7 @@ pub use metadata::Metadata;
 pub use queue::{Delivery, Job, Queue, Receipt};
 pub use records::{
     AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetMember,
-    FleetRecord, ModelRecord, Problem, Reaped, Remembered, RungResult, SavedResponse, TaskRecord, TrialRecord,
-    WorkerRecord, event_kind,
+    FleetRecord, LabelKind, ModelRecord, Problem, Reaped, Remembered, RungResult, SavedResponse, TaskRecord,
+    TrialRecord, WorkerRecord, event_kind,
 };
 pub use store::Store;

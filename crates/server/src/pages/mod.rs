@@ -1,6 +1,7 @@
 //! The pages: written on the server, brought to life by one small script, styled by one file.
 
 mod advice;
+mod boxes;
 mod chart;
 mod dataset;
 mod doubts;

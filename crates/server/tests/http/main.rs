@@ -4,6 +4,7 @@
 
 mod advice;
 mod api;
+mod boxes;
 mod datasets;
 mod doubts;
 mod fixture;

@@ -18,7 +18,7 @@ use kindling_spec::{
 use serde_json::json;
 use std::collections::BTreeMap;
 
-use crate::{DatasetRecord, Files, Metadata, Queue, RungResult, Store, StoreError, TaskRecord, TrialRecord};
+use crate::{DatasetRecord, Files, LabelKind, Metadata, Queue, RungResult, Store, StoreError, TaskRecord, TrialRecord};
 
 pub(crate) type Checked = Result<(), StoreError>;
 
@@ -93,6 +93,7 @@ pub fn dataset(now: i64) -> DatasetRecord {
         id: DatasetId::new(),
         name: "fire or smoke".into(),
         kind: TaskKind::ImageClassification,
+        labels: LabelKind::Classes,
         state: DatasetState::Empty,
         problem: None,
         hash: None,
