@@ -245,6 +245,7 @@ impl Service {
             let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
             removed.map_err(EngineError::io(&path))?;
         }
+        self.sweep_drafts().await?;
         let mut after = None;
         loop {
             let page = self.store().meta.datasets(after.as_ref(), 500).await?;

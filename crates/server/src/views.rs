@@ -153,15 +153,15 @@ pub(crate) struct ExampleView {
 #[schema(as = Box)]
 pub(crate) struct BoxView {
     /// Its class.
-    class: String,
+    pub(crate) class: String,
     /// Of the left side.
-    x: f32,
+    pub(crate) x: f32,
     /// Of the upper side.
-    y: f32,
+    pub(crate) y: f32,
     /// To the right.
-    width: f32,
+    pub(crate) width: f32,
     /// Downwards.
-    height: f32,
+    pub(crate) height: f32,
 }
 
 impl ExampleView {

@@ -5,6 +5,7 @@
 
 mod apalis_queue;
 pub mod conformance;
+mod drafts;
 mod error;
 mod files;
 mod metadata;
@@ -13,6 +14,9 @@ mod records;
 mod sqlite;
 mod store;
 
+pub use drafts::{
+    Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Suggestion,
+};
 pub use error::{Noun, StoreError};
 pub use files::{FileInfo, FileStream, Files};
 pub use metadata::Metadata;

@@ -408,3 +408,31 @@ if (relabel) {
     }
   });
 }
+
+// ---- Draft data sets -------------------------------------------------------------------------
+
+const newDraft = $("#new-draft");
+if (newDraft) {
+  newDraft.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const { name, labels, classes } = newDraft.elements;
+    const kinds = [...new Set(classes.value.split(",").map((kind) => kind.trim()).filter(Boolean))];
+    try {
+      const made = await call("POST", "/v1/drafts", { name: name.value.trim(), labels: labels.value, classes: kinds });
+      location.href = `/drafts/${made.id}`;
+    } catch (problem) { $("#draft-status").replaceChildren(problemBox(problem)); }
+  });
+}
+
+for (const button of $$("[data-draft-from]")) {
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const made = await call("POST", "/v1/drafts", { from: button.dataset.draftFrom });
+      location.href = `/drafts/${made.id}`;
+    } catch (problem) {
+      $("#draft-status").replaceChildren(problemBox(problem));
+      button.disabled = false;
+    }
+  });
+}

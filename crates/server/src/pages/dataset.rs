@@ -96,7 +96,11 @@ fn ready(record: &DatasetRecord, dataset: &Dataset, which: &Which) -> Result<Mar
             (task_form(record, manifest))
         }
         section.card #pictures aria-labelledby="pictures-title" {
-            h2 #pictures-title { "Pictures" }
+            div.line {
+                h2 #pictures-title { "Pictures" }
+                button.button.plain type="button" data-draft-from=(record.id) { "Change labels or add pictures" }
+            }
+            div #draft-status role="status" aria-live="polite" {}
             (filters(&record.id, manifest, which))
             @if grid.items.is_empty() { p.empty { "None of this kind." } }
             div.thumbs.grid.large[manifest.labels == Labels::Boxes] {

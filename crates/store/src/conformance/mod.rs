@@ -4,6 +4,7 @@
 //! store, empty or not: each makes its own records.
 
 mod analyses;
+mod drafts;
 mod files;
 mod fleets;
 mod leases;
@@ -57,7 +58,8 @@ pub async fn metadata(meta: &dyn Metadata) -> Result<(), StoreError> {
     leases::deaths(meta).await?;
     leases::tasks_that_are_over(meta).await?;
     models::once_for_each_rung(meta).await?;
-    analyses::one_at_a_time(meta).await
+    analyses::one_at_a_time(meta).await?;
+    drafts::labelled_step_by_step(meta).await
 }
 
 /// The checks of [`Files`].
