@@ -69,6 +69,6 @@ fn text_of<'a>(node: roxmltree::Node<'a, '_>, name: &str) -> Option<&'a str> {
 
 /// A side in pixels; tools that did not know it wrote 0.
 fn side(size: roxmltree::Node<'_, '_>, name: &str) -> Option<u32> {
-    let value = parse_number(text_of(size, name)?).ok()?;
+    let value = parse_edge(text_of(size, name)?).ok()?;
     (1.0..1e7).contains(&value).then_some(value as u32)
 }
