@@ -100,8 +100,8 @@ pub(super) async fn labelled_step_by_step(meta: &dyn Metadata) -> Checked {
     assert_eq!(meta.draft_counts(id).await?, counts);
 
     // Only what has no label takes a suggestion.
-    assert_eq!(meta.accept_suggestions(id, None, Some(0.2), 10).await?, []);
-    assert_eq!(meta.accept_suggestions(id, Some(&[0, 1, 2]), None, 10).await?, []);
+    assert_eq!(meta.accept_suggestions(id, None, Some(0.2), 10).await?, [0_u32; 0]);
+    assert_eq!(meta.accept_suggestions(id, Some(&[0, 1, 2]), None, 10).await?, [0_u32; 0]);
     assert_eq!(meta.accept_suggestions(id, Some(&[3, 77]), Some(0.25), 10).await?, [3]);
     assert_eq!(meta.draft_example(id, 3).await?.label, Some(fire(0.2)));
     assert_eq!(meta.draft_example(id, 2).await?.label, Some(said));
