@@ -7,6 +7,7 @@ mod api;
 mod boxes;
 mod datasets;
 mod doubts;
+mod drafts;
 mod fixture;
 mod fleets;
 mod models;
