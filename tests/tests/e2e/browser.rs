@@ -73,20 +73,21 @@ impl Browser {
 
     /// Presses the mouse at one point of the window, moves it to the other and lets it go.
     pub(crate) fn drag(&self, from: (f64, f64), to: (f64, f64)) {
-        let point = |(x, y): (f64, f64), ms: u32| {
-            json!({"type": "pointerMove", "x": x.round(), "y": y.round(), "duration": ms, "origin": "viewport"})
-        };
+        let point = |(x, y): (f64, f64), ms: u32| json!({"type": "pointerMove", "x": x.round(), "y": y.round(), "duration": ms, "origin": "viewport"});
         let actions = json!([
             point(from, 0), {"type": "pointerDown", "button": 0},
             point(((from.0 + to.0) / 2.0, (from.1 + to.1) / 2.0), 20), point(to, 20), {"type": "pointerUp", "button": 0},
         ]);
-        let mouse = json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
+        let mouse =
+            json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
         self.post("actions", json!({ "actions": [mouse] }));
     }
 
     /// Presses keys one after another; WebDriver has characters of its own for those without one.
     pub(crate) fn keys(&self, keys: &[&str]) {
-        let each = keys.iter().flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]);
+        let each = keys
+            .iter()
+            .flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]);
         let actions: Vec<Value> = each.collect();
         self.post("actions", json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]}));
     }

@@ -7,7 +7,10 @@ use std::path::Path;
 
 const PICTURES: usize = 20;
 /// WebDriver's characters for keys.
-const [ESCAPE, ENTER, RIGHT, DELETE]: [&str; 4] = ["\u{E00C}", "\u{E007}", "\u{E014}", "\u{E017}"];
+const ESCAPE: &str = "\u{E00C}";
+const ENTER: &str = "\u{E007}";
+const RIGHT: &str = "\u{E014}";
+const DELETE: &str = "\u{E017}";
 
 /// Writes the pictures; returns their paths, one a line, as a file input wants them.
 fn raw(dir: &Path) -> String {
@@ -35,7 +38,9 @@ fn saved(browser: &Browser) {
 
 /// Draws a picture's box with the mouse.
 fn draw(browser: &Browser, i: usize) {
-    let frame = browser.script("const r = document.querySelector('#boxes').getBoundingClientRect(); return [r.left, r.top, r.width, r.height]");
+    let frame = browser.script(
+        "const r = document.querySelector('#boxes').getBoundingClientRect(); return [r.left, r.top, r.width, r.height]",
+    );
     let side = |at: usize| frame[at].as_f64().unwrap();
     let point = |(x, y): (f64, f64)| (side(0) + x * side(2), side(1) + y * side(3));
     let (from, to) = corners(i);
@@ -89,7 +94,7 @@ fn a_person_labels_raw_pictures_and_gets_exactly_these_boxes() {
         browser.keys(&["2", "b", RIGHT, RIGHT]);
         if i == 12 {
             // A second box, removed; a third, taken back.
-            browser.keys(&["1", "b", DELETE, "b", "z"]);
+            browser.keys(&[ESCAPE, "1", "b", DELETE, "b", "z"]);
         }
         browser.keys(&[ESCAPE, ENTER]);
     }
@@ -98,10 +103,13 @@ fn a_person_labels_raw_pictures_and_gets_exactly_these_boxes() {
     let drafted = drafted.json["items"].as_array().unwrap().clone();
 
     browser.script("document.querySelector('#seal button').click()");
-    browser.wait("return document.querySelector('#sealed') !== null || document.querySelector('#seal-status .alert') !== null");
+    browser.wait(
+        "return document.querySelector('#sealed') !== null || document.querySelector('#seal-status .alert') !== null",
+    );
     let said = browser.script("return document.querySelector('#seal-status').textContent");
     assert!(said.as_str().unwrap().contains("20 pictures"), "{said}");
-    let link = browser.script("return document.querySelector('#sealed').getAttribute('href')").as_str().unwrap().to_owned();
+    let link =
+        browser.script("return document.querySelector('#sealed').getAttribute('href')").as_str().unwrap().to_owned();
     let sealed = server.get(&format!("/v1{link}/examples"));
     let sealed = sealed.json["items"].as_array().unwrap();
     assert_eq!(sealed.len(), PICTURES);
@@ -122,7 +130,8 @@ fn a_person_labels_raw_pictures_and_gets_exactly_these_boxes() {
             _ => ((0.42, 0.4), (0.62, 0.6)),
         };
         assert_eq!(boxes[0]["class"], if i < 10 && i % 2 == 0 { "fire" } else { "smoke" });
-        let drawn = [share(&boxes[0], "x"), share(&boxes[0], "y"), share(&boxes[0], "width"), share(&boxes[0], "height")];
+        let drawn =
+            [share(&boxes[0], "x"), share(&boxes[0], "y"), share(&boxes[0], "width"), share(&boxes[0], "height")];
         let meant = [from.0, from.1, to.0 - from.0, to.1 - from.1];
         for (drawn, meant) in drawn.iter().zip(meant) {
             // A pixel of the screen, of some 790 by 590.
