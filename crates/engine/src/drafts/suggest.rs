@@ -74,7 +74,7 @@ impl Service {
                 break;
             }
             let record = &record;
-            let answers = pictures.iter().map(|picture| self.suggest_one(record, model, picture));
+            let answers: Vec<_> = pictures.iter().map(|picture| self.suggest_one(record, model, picture)).collect();
             let suggestions: Vec<Suggestion> = stream::iter(answers).buffered(AT_ONCE).try_collect().await?;
             meta.suggest_draft_labels(id, model, &suggestions).await?;
             asked += pictures.len() as u64;
