@@ -4,8 +4,9 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use kindling_engine::labels_for;
 use kindling_spec::ModelId;
-use kindling_store::{DraftCounts, DraftRecord, LabelKind};
+use kindling_store::{DraftCounts, DraftRecord, LabelKind, TaskRecord};
 use maud::{Markup, html};
 
 use super::{page, plain};
@@ -33,8 +34,9 @@ const KEYS: [(&str, &str, bool); 11] = [
 pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let (draft, counts) = app.service().draft(&draft_id(&id)?).await?;
     let tasks = app.meta().tasks(None, TASKS).await?;
-    let models: Vec<(String, ModelId)> =
-        tasks.into_iter().filter_map(|task| Some((task.spec.name.clone(), task.best_model?))).collect();
+    let fits = |task: &TaskRecord| labels_for(task.spec.kind) == draft.labels;
+    let named = |task: TaskRecord| Some((task.spec.name.clone(), task.best_model?));
+    let models: Vec<(String, ModelId)> = tasks.into_iter().filter(fits).filter_map(named).collect();
     Ok(page(StatusCode::OK, &draft.name, &body(&draft, counts, &models)))
 }
 
@@ -102,7 +104,7 @@ fn body(draft: &DraftRecord, counts: DraftCounts, models: &[(String, ModelId)]) 
                 }
             }
             div.stack {
-                (suggestions(draft, models))
+                (suggestions(models))
                 section.card.accent aria-labelledby="seal-title" {
                     h2 #seal-title { "Seal it" }
                     p { "A sealed data set never changes: models made from it can be checked again. The draft stays, and what has no label yet is left out." }
@@ -119,13 +121,11 @@ fn body(draft: &DraftRecord, counts: DraftCounts, models: &[(String, ModelId)]) 
     }
 }
 
-fn suggestions(draft: &DraftRecord, models: &[(String, ModelId)]) -> Markup {
+fn suggestions(models: &[(String, ModelId)]) -> Markup {
     html! {
         section.card #suggestions aria-labelledby="suggest-title" {
             h2 #suggest-title { "Let a model suggest" }
-            @if draft.labels == LabelKind::Boxes {
-                p.empty { "No model that finds boxes can suggest any here yet." }
-            } @else if models.is_empty() {
+            @if models.is_empty() {
                 p.empty { "There is no model yet. Label some pictures, seal them and grow one; it can suggest labels for the rest." }
             } @else {
                 form #suggest.inline {
