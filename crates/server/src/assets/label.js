@@ -183,7 +183,7 @@ function drawStrip() {
 }
 
 function thumbnail(example) {
-  const button = element("button", { type: "button", "data-index": example.index, title: example.path });
+  const button = element("button", { type: "button", "data-index": example.index, title: example.path, tabindex: -1 });
   button.append(element("img", { src: `${example.image}?size=160`, alt: "", loading: "lazy", width: 72, height: 72 }));
   return button;
 }
