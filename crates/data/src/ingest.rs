@@ -28,7 +28,7 @@ pub const TEMP_PREFIX: &str = ".ingest-";
 /// Pictures decoded before their small copies are written out.
 const BLOCK: usize = 256;
 /// Pixels decoded at the same time by all threads together; a larger picture is decoded alone.
-const PIXELS_AT_ONCE: u64 = 40_000_000;
+pub(crate) const PIXELS_AT_ONCE: u64 = 40_000_000;
 /// Bytes of a `labels.csv` that are read.
 const MAX_LABELS: u64 = 64 << 20;
 
@@ -125,7 +125,7 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), DataError> {
 }
 
 /// Finds out what is there, and refuses archives within archives.
-fn list(
+pub(crate) fn list(
     source: &Source,
     labels: Labels,
     limits: &Limits,
@@ -368,7 +368,7 @@ fn decode_one(
     Ok((seen, floats.iter().map(|f| resize::to_u8(f)).collect()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -13,7 +13,15 @@ use std::sync::atomic::AtomicBool;
 pub(crate) enum Source {
     Directory(PathBuf),
     Zip(PathBuf),
-    Tar { path: PathBuf, gzip: bool },
+    Tar {
+        path: PathBuf,
+        gzip: bool,
+    },
+    /// One file, which is no archive, and what it is to be called.
+    Picture {
+        path: PathBuf,
+        name: String,
+    },
 }
 
 /// One entry: its cleaned path, whether it is a folder, and its content.
@@ -54,9 +62,22 @@ impl Source {
         }
     }
 
+    /// The same, where one picture's own file will do as well.
+    pub(crate) fn detect_pictures(path: &Path, name: &str) -> Result<Self, DataError> {
+        let mut head = Vec::new();
+        if path.is_file() {
+            File::open(path).and_then(|f| f.take(512).read_to_end(&mut head)).map_err(DataError::io(path))?;
+        }
+        if sniff::image_format(&head).is_none() {
+            return Self::detect(path);
+        }
+        let name = clean(name)?.unwrap_or_else(|| "picture".to_owned());
+        Ok(Self::Picture { path: path.to_owned(), name })
+    }
+
     /// Whether it came packed.
     pub(crate) fn is_archive(&self) -> bool {
-        !matches!(self, Self::Directory(_))
+        matches!(self, Self::Zip(_) | Self::Tar { .. })
     }
 
     /// What a failed read of an entry's content means: either the whole is refused, or, for a zip
@@ -68,7 +89,7 @@ impl Source {
         match self {
             Self::Tar { .. } => Err(ends_early(&error)),
             Self::Zip(_) => Ok(format!("it does not unpack: {error}")),
-            Self::Directory(_) => Ok(format!("it cannot be read: {error}")),
+            Self::Directory(_) | Self::Picture { .. } => Ok(format!("it cannot be read: {error}")),
         }
     }
 
@@ -79,6 +100,10 @@ impl Source {
             Self::Directory(root) => walk_directory(root, &mut gate, visit),
             Self::Zip(path) => walk_zip(path, &mut gate, visit),
             Self::Tar { path, gzip } => walk_tar(path, *gzip, &mut gate, visit),
+            Self::Picture { path, name } => {
+                let file = File::open(path).map_err(DataError::io(path))?;
+                visit(Entry { path: name, is_dir: false, content: &mut gate.metered(file, Packed::Plain) })
+            }
         }
     }
 }

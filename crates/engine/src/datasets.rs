@@ -1,8 +1,8 @@
 //! Data sets: taken in, sealed, opened, deleted.
 
-use kindling_data::{Dataset, Manifest, ingest, sweep};
+use kindling_data::{ClassCount, Dataset, Labels, Manifest, ingest_as, sweep};
 use kindling_spec::{DatasetId, DatasetState, ErrorCode, TaskKind};
-use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, Problem};
+use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, LabelKind, Problem};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,34 +18,68 @@ pub(crate) fn key(id: &DatasetId) -> String {
     format!("datasets/{id}")
 }
 
+/// The labels that a task of this kind learns from.
+pub fn labels_for(kind: TaskKind) -> LabelKind {
+    match kind.as_str() {
+        "object-detection" => LabelKind::Boxes,
+        _ => LabelKind::Classes,
+    }
+}
+
+/// The same word in the reader's vocabulary.
+pub(crate) fn labels_of(kind: LabelKind) -> Labels {
+    match kind {
+        LabelKind::Classes => Labels::Classes,
+        LabelKind::Boxes => Labels::Boxes,
+    }
+}
+
 /// What the record tells of a sealed data set.
 pub(crate) fn summary(manifest: &Manifest) -> Value {
-    let counts: serde_json::Map<_, _> = manifest
-        .audit
-        .class_counts
-        .iter()
-        .map(|c| (c.class.clone(), json!({"train": c.train, "validation": c.validation, "test": c.test})))
-        .collect();
-    json!({
+    let sides = |counts: &[ClassCount]| -> Value {
+        let one =
+            |c: &ClassCount| (c.class.clone(), json!({"train": c.train, "validation": c.validation, "test": c.test}));
+        counts.iter().map(one).collect::<serde_json::Map<_, _>>().into()
+    };
+    let mut summary = json!({
         "classes": manifest.classes,
         "examples": manifest.examples.len(),
-        "counts": counts,
+        "counts": sides(&manifest.audit.class_counts),
         "audit": manifest.audit,
-    })
+    });
+    if let Some(boxes) = &manifest.audit.boxes {
+        summary["boxes"] = manifest.examples.iter().map(|e| e.boxes.len()).sum::<usize>().into();
+        summary["box_counts"] = sides(&boxes.counts);
+    }
+    summary
 }
 
 impl Service {
-    /// Makes a data set without content.
+    /// Makes a data set without content, with the labels that the kind of task wants.
     ///
     /// # Errors
     /// The name is not 1 to 200 characters, or the store failed.
     pub async fn create_dataset(&self, name: &str, kind: TaskKind) -> Result<DatasetRecord, EngineError> {
+        self.create_dataset_of(name, kind, labels_for(kind)).await
+    }
+
+    /// Makes a data set without content, whose content will be read for these labels.
+    ///
+    /// # Errors
+    /// The name is not 1 to 200 characters, or the store failed.
+    pub async fn create_dataset_of(
+        &self,
+        name: &str,
+        kind: TaskKind,
+        labels: LabelKind,
+    ) -> Result<DatasetRecord, EngineError> {
         let name = Self::dataset_name(name)?;
         let now = now_ms();
         let record = DatasetRecord {
             id: DatasetId::new(),
             name,
             kind,
+            labels,
             state: DatasetState::Empty,
             problem: None,
             hash: None,
@@ -104,10 +138,12 @@ impl Service {
                 ),
             });
         }
+        let labels = labels_of(meta.dataset(id).await?.labels);
         let (directory, limits, source) =
             (self.scratch().join(format!("ingest-{id}")), self.limits().clone(), source.to_owned());
         let out = directory.clone();
-        let read = blocking(move || Ok(ingest(&source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;
+        let read =
+            blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;
         let update = match &read {
             Ok(manifest) => {
                 // What a process killed after moving and before sealing left is in the way.
@@ -209,6 +245,7 @@ impl Service {
             let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
             removed.map_err(EngineError::io(&path))?;
         }
+        self.sweep_drafts().await?;
         let mut after = None;
         loop {
             let page = self.store().meta.datasets(after.as_ref(), 500).await?;

@@ -1,7 +1,7 @@
 //! Labels that are probably wrong: a small network is cross-fitted over all examples, and what it says
 //! of those it did not see is held against their labels.
 
-use kindling_data::{Dataset, View, deal_folds, find_doubts};
+use kindling_data::{Dataset, Labels, View, deal_folds, find_doubts};
 use kindling_models::build_graph;
 use kindling_spec::{AnalysisKind, DatasetId, ErrorCode, Genome};
 use kindling_store::AnalysisRecord;
@@ -207,7 +207,12 @@ impl Service {
     /// ([`ErrorCode::AnalysisBusy`]).
     pub async fn search_doubts(&self, id: &DatasetId, options: &DoubtOptions) -> Result<AnalysisRecord, EngineError> {
         options.check()?;
-        self.open_dataset(id).await?;
+        if self.open_dataset(id).await?.manifest().labels == Labels::Boxes {
+            let detail = format!(
+                "the labels of data set {id} are boxes; doubtful labels are looked for where each picture has a class"
+            );
+            return Err(EngineError::refused(ErrorCode::InvalidRequest, detail));
+        }
         self.ask_for(AnalysisKind::Doubts, id.as_str(), serde_json::to_value(options)?).await
     }
 

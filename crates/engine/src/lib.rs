@@ -11,6 +11,7 @@ mod clock;
 mod curve;
 mod datasets;
 mod doubts;
+mod drafts;
 mod error;
 mod explain;
 mod finishing;
@@ -33,7 +34,9 @@ mod worker;
 pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};
 pub use analysis::{AnalysisView, Analyst, run_analysis};
 pub use curve::CurvePoint;
+pub use datasets::labels_for;
 pub use doubts::{DoubtEntry, DoubtOptions, DoubtReport, find_doubtful_labels};
+pub use drafts::{Accept, Added, LabelRequest, NewDraft, Suggested};
 pub use error::EngineError;
 pub use fleet::{WorkerFleet, default_workers};
 pub use fleets::{

@@ -59,6 +59,7 @@ impl Service {
             id: made.clone(),
             name,
             kind: old.kind,
+            labels: old.labels,
             state: DatasetState::Processing,
             problem: None,
             hash: None,

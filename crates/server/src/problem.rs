@@ -87,10 +87,15 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::FileNotFound => {
             (S::NOT_FOUND, "The model has no such file", "GET /v1/models/{id}/files lists the files there are.")
         }
+        ErrorCode::DraftNotFound => (
+            S::NOT_FOUND,
+            "There is no such draft data set",
+            "No draft has this id; it may have been deleted. GET /v1/drafts lists those there are.",
+        ),
         ErrorCode::ExampleNotFound => (
             S::NOT_FOUND,
             "There is no such example",
-            "Examples are numbered from 0. GET /v1/datasets/{id}/examples lists them.",
+            "Examples are numbered from 0. GET /v1/datasets/{id}/examples lists them, /v1/drafts/{id}/examples those of a draft.",
         ),
         ErrorCode::AnalysisNotFound => (
             S::NOT_FOUND,

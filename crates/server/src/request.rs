@@ -140,6 +140,7 @@ macro_rules! ids {
 ids! {
     dataset_id -> DatasetId, DatasetNotFound, "data set";
     task_id -> TaskId, TaskNotFound, "task";
+    draft_id -> DraftId, DraftNotFound, "draft data set";
     fleet_id -> FleetId, FleetNotFound, "fleet";
     model_id -> ModelId, ModelNotFound, "model";
 }

@@ -11,6 +11,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::advice::{AdviceOptionsView, TaskAdvice};
 use crate::api::doubts::{Analysis, DoubtOptionsView, Doubts, Relabel};
+use crate::api::drafts::{
+    AcceptView, Accepted, AddedView, Draft, DraftClasses, DraftExample, Label, NewDraftView, Seal, SuggestFrom,
+    SuggestedView,
+};
 use crate::api::predict::{Answers, Images};
 use crate::app::App;
 use crate::middleware::{RouteName, around, panicked};
@@ -49,11 +53,14 @@ macro_rules! verbs {
     };
 }
 
-verbs!(get: GET, post: POST, put: PUT, delete: DELETE);
+verbs!(get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE);
 
 /// Every route there is. GET answers HEAD too.
 pub(crate) fn table() -> Vec<Route> {
-    [datasets(), doubts(), tasks(), fleets(), models(), service(), page_routes()].into_iter().flatten().collect()
+    [datasets(), doubts(), drafts(), tasks(), fleets(), models(), service(), page_routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn datasets() -> Vec<Route> {
@@ -95,8 +102,9 @@ fn datasets() -> Vec<Route> {
             o("uploadContent", "Takes an archive of pictures, reads it and seals the data set.")
                 .about(
                     "The body is a zip, tar or tar.gz with a folder for each class (optionally inside train, \
-                     validation and test folders), or with a labels.csv (path,label[,split]). It is streamed to \
-                     disk. The answer comes when it was read and audited; with `Prefer: respond-async` at once.",
+                     validation and test folders), or with a labels.csv (path,label[,split]). For a data set whose \
+                     labels are boxes it holds annotations instead: COCO's JSON, Pascal VOC's XML, YOLO's texts or a \
+                     boxes.csv (path,label,x_min,y_min,x_max,y_max[,split]). It is streamed to disk. The answer comes when it was read and audited; with `Prefer: respond-async` at once.",
                 )
                 .header("Content-Digest", "`sha-256=:…:` (RFC 9530); compared with what arrives.")
                 .header("x-content-sha256", "The same in hexadecimal.")
@@ -121,8 +129,9 @@ fn datasets() -> Vec<Route> {
             "/v1/datasets/{id}/examples",
             d::examples,
             o("listExamples", "Its pictures, by class and split.")
-                .query("class", "Only this class.")
+                .query("class", "Only this class; where the labels are boxes, pictures with a box of it.")
                 .query("split", "Only `train`, `validation` or `test`.")
+                .query("empty", "`true`: only pictures without boxes; `false`: only others.")
                 .paged()
                 .lists::<ExampleView>("A page of examples.")
                 .problems(&[E::DatasetNotFound, E::DatasetNotReady]),
@@ -183,6 +192,142 @@ fn doubts() -> Vec<Route> {
                     E::ExampleNotFound,
                     E::TooFewExamples,
                 ]),
+        ),
+    ]
+}
+
+fn drafts() -> Vec<Route> {
+    use api::drafts as d;
+    let o = |id, summary| op("drafts", id, summary);
+    vec![
+        post(
+            "/v1/drafts",
+            d::create,
+            o("createDraft", "Makes a draft data set: pictures to be labelled.")
+                .about(
+                    "It begins empty, or `from` a sealed data set with that one's pictures, labels and sides of the split. \
+                     A data set never changes; a draft is what is changed until it is sealed as a new one.",
+                )
+                .takes::<NewDraftView>()
+                .once()
+                .gives::<Draft>(201, "Made; Location says where.")
+                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady]),
+        ),
+        get("/v1/drafts", d::list, o("listDrafts", "Drafts, newest first.").paged().lists::<Draft>("A page of drafts.")),
+        get(
+            "/v1/drafts/{id}",
+            d::get,
+            o("getDraft", "Classes, and how far the labelling is.")
+                .gives::<Draft>(200, "The draft.")
+                .problems(&[E::DraftNotFound]),
+        ),
+        patch(
+            "/v1/drafts/{id}",
+            d::change,
+            o("addDraftClasses", "Adds classes to choose from.")
+                .takes::<DraftClasses>()
+                .gives::<Draft>(200, "As it is now.")
+                .problems(&[E::DraftNotFound]),
+        ),
+        delete(
+            "/v1/drafts/{id}",
+            d::delete,
+            o("deleteDraft", "Deletes a draft; data sets made of it stay.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::DraftNotFound]),
+        ),
+        post(
+            "/v1/drafts/{id}/pictures",
+            d::add_pictures,
+            o("addPictures", "Takes an archive of pictures, or one picture.")
+                .about(
+                    "The body is a zip, tar or tar.gz, whose folders and annotations say nothing here, or a picture's own \
+                     bytes. What the draft has already is left out. The answer comes when every picture was decoded.",
+                )
+                .query("name", "What a lone picture is called.")
+                .header("Content-Digest", "`sha-256=:…:` (RFC 9530); compared with what arrives.")
+                .header("x-content-sha256", "The same in hexadecimal.")
+                .takes_bytes("application/octet-stream")
+                .gives::<AddedView>(200, "What was added.")
+                .problems(&[
+                    E::InvalidRequest,
+                    E::DraftNotFound,
+                    E::InvalidArchive,
+                    E::UnsafePath,
+                    E::NestedArchive,
+                    E::ArchiveTooLarge,
+                    E::InvalidImage,
+                    E::ImageTooLarge,
+                ]),
+        ),
+        get(
+            "/v1/drafts/{id}/examples",
+            d::examples,
+            o("listDraftExamples", "Its pictures, with what a person and a model say of them.")
+                .query("state", "Only `unlabelled`, `labelled` or `skipped`.")
+                .query("order", "`number`, or `doubt`: what a model is most unsure of first.")
+                .paged()
+                .lists::<DraftExample>("A page of pictures.")
+                .problems(&[E::DraftNotFound]),
+        ),
+        get(
+            "/v1/drafts/{id}/examples/{number}",
+            d::example,
+            o("getDraftExample", "One picture.")
+                .gives::<DraftExample>(200, "The picture.")
+                .problems(&[E::DraftNotFound, E::ExampleNotFound]),
+        ),
+        patch(
+            "/v1/drafts/{id}/examples/{number}",
+            d::label,
+            o("labelDraftExample", "Keeps what a person says of a picture, in place of what was said before.")
+                .about("It is on disk when the answer comes. Of two who label the same picture the last is kept.")
+                .takes::<Label>()
+                .gives::<DraftExample>(200, "Kept.")
+                .problems(&[E::DraftNotFound, E::ExampleNotFound]),
+        ),
+        get(
+            "/v1/drafts/{id}/examples/{number}/image",
+            d::image,
+            o("getDraftImage", "A picture as it was uploaded, or small.")
+                .query("size", "A JPEG whose longer side is at most this many pixels, 16 to 2048.")
+                .header("If-None-Match", "Entity tags known.")
+                .gives_bytes(200, "image/*", "The picture.")
+                .gives_nothing(304, "Known.")
+                .problems(&[E::InvalidRequest, E::DraftNotFound, E::ExampleNotFound]),
+        ),
+        post(
+            "/v1/drafts/{id}/suggestions",
+            d::suggest,
+            o("suggestLabels", "Asks a model about pictures without a label.")
+                .about(
+                    "Up to `limit` pictures that it was not asked about before are answered; ask again while `remaining` is \
+                     not 0. Its answers are no labels until they are accepted.",
+                )
+                .takes::<SuggestFrom>()
+                .gives::<SuggestedView>(200, "How far it is.")
+                .problems(&[E::DraftNotFound, E::ModelNotFound]),
+        ),
+        post(
+            "/v1/drafts/{id}/accept",
+            d::accept,
+            o("acceptSuggestions", "Makes suggestions labels, of pictures that have none.")
+                .takes::<AcceptView>()
+                .gives::<Accepted>(200, "The pictures labelled by it.")
+                .problems(&[E::DraftNotFound]),
+        ),
+        post(
+            "/v1/drafts/{id}/seal",
+            d::seal,
+            o("sealDraft", "Makes a data set of the labelled pictures.")
+                .about(
+                    "They are read, audited and divided as an upload's are; what has no label or is skipped is left out. The \
+                     draft stays, to be gone on with.",
+                )
+                .takes::<Seal>()
+                .once()
+                .gives::<Dataset>(201, "Made and ready; Location says where.")
+                .problems(&[E::DraftNotFound, E::InvalidLayout, E::TooFewExamples]),
         ),
     ]
 }
@@ -470,6 +615,7 @@ fn page_routes() -> Vec<Route> {
             o("showDataset", "A data set's audit and pictures, and the form that posts a task.")
                 .query("class", "Only this class.")
                 .query("split", "Only this split.")
+                .query("empty", "`true`: only pictures without boxes.")
                 .query("after", "The last picture of the page before.")
                 .query("limit", "Pictures on the page.")
                 .problems(&[E::DatasetNotFound]),
@@ -481,6 +627,11 @@ fn page_routes() -> Vec<Route> {
                 .query("after", "The last of the page before.")
                 .query("limit", "Labels on the page.")
                 .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady]),
+        ),
+        get(
+            "/drafts/{id}",
+            pages::label,
+            o("showDraft", "Pictures to be labelled, one at a time.").problems(&[E::DraftNotFound]),
         ),
         get(
             "/tasks/{id}",
@@ -507,6 +658,11 @@ fn page_routes() -> Vec<Route> {
         get("/problems/{code}", pages::explain, o("showProblem", "What an error means.").problems(&[E::NotFound])),
         get("/assets/style.css", pages::style, asset("getStyle", "The pages' style.", "text/css")),
         get("/assets/app.js", pages::script, asset("getScript", "The pages' script.", "text/javascript")),
+        get(
+            "/assets/label.js",
+            pages::label_script,
+            asset("getLabelScript", "The labelling page's script.", "text/javascript"),
+        ),
         get("/favicon.ico", pages::icon, asset("getIcon", "The pages' icon.", "image/svg+xml")),
     ]
 }

@@ -1,10 +1,10 @@
 //! What clients see of the records: all that is of use to them, nothing of the inside (tokens, keys, pids).
 //! Times are Unix milliseconds.
 
-use kindling_data::Example;
+use kindling_data::{Example, LabelledBox, Labels, Manifest};
 use kindling_engine::{FleetStatus, LeaderboardEntry, MemberStatus, Mistake, Object, Prediction, Progress, Said};
 use kindling_spec::DatasetId;
-use kindling_store::{DatasetRecord, FileRecord, FleetRecord, RungResult, TaskRecord, TrialRecord};
+use kindling_store::{DatasetRecord, FileRecord, FleetRecord, LabelKind, RungResult, TaskRecord, TrialRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -42,6 +42,10 @@ pub(crate) struct NewDataset {
     /// What its labels are for.
     #[schema(schema_with = words::task_kind)]
     pub(crate) kind: kindling_spec::TaskKind,
+    /// What its labels are: a class for each picture, or boxes with classes. Left out, what the kind wants.
+    #[serde(default)]
+    #[schema(schema_with = words::labels, required = false)]
+    pub(crate) labels: Option<LabelKind>,
 }
 
 /// What `POST /v1/tasks/{id}/resume` takes.
@@ -78,6 +82,9 @@ pub(crate) struct Dataset {
     /// What its labels are for.
     #[schema(schema_with = words::task_kind)]
     kind: &'static str,
+    /// What its labels are: a class for each picture, or boxes with classes.
+    #[schema(schema_with = words::labels)]
+    labels: &'static str,
     /// Where it stands.
     #[schema(schema_with = words::dataset_state)]
     state: &'static str,
@@ -85,7 +92,8 @@ pub(crate) struct Dataset {
     problem: Option<Refusal>,
     /// SHA-256 over its classes and pictures, once sealed.
     hash: Option<String>,
-    /// Once sealed: `classes`, `counts` by class and split, `examples`, `audit`.
+    /// Once sealed: `classes`, `counts` by class and split, `examples`, `audit`. Where the labels are boxes, `counts` are
+    /// of pictures that show the class, `boxes` is how many there are and `box_counts` are by class and split.
     summary: Option<Value>,
     /// When it was made.
     created_at: i64,
@@ -99,6 +107,7 @@ impl From<DatasetRecord> for Dataset {
             id: record.id.into(),
             name: record.name,
             kind: record.kind.as_str(),
+            labels: record.labels.as_str(),
             state: record.state.as_str(),
             problem: record.problem.map(|p| Refusal { code: p.code.as_str(), detail: p.detail }),
             hash: record.hash,
@@ -117,8 +126,11 @@ pub(crate) struct ExampleView {
     pub(crate) index: usize,
     /// Its path in the upload.
     path: String,
-    /// Its class.
-    class: String,
+    /// Its class; where the labels are boxes, that of the largest box, or null without any.
+    class: Option<String>,
+    /// What is where in it, where the labels are boxes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boxes: Option<Vec<BoxView>>,
     /// The side it is on.
     #[schema(schema_with = words::split)]
     split: &'static str,
@@ -136,12 +148,34 @@ pub(crate) struct ExampleView {
     image: String,
 }
 
+/// Something in a picture. Its place is in shares of the upright picture's width and height.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Box)]
+pub(crate) struct BoxView {
+    /// Its class.
+    pub(crate) class: String,
+    /// Of the left side.
+    pub(crate) x: f32,
+    /// Of the upper side.
+    pub(crate) y: f32,
+    /// To the right.
+    pub(crate) width: f32,
+    /// Downwards.
+    pub(crate) height: f32,
+}
+
 impl ExampleView {
-    pub(crate) fn new(dataset: &DatasetId, index: usize, example: &Example, classes: &[String]) -> Self {
+    pub(crate) fn new(dataset: &DatasetId, index: usize, example: &Example, manifest: &Manifest) -> Self {
+        let boxed = |b: &LabelledBox| {
+            let class = manifest.classes.get(b.class).cloned().unwrap_or_default();
+            BoxView { class, x: b.x, y: b.y, width: b.width, height: b.height }
+        };
+        let has_boxes = manifest.labels == Labels::Boxes;
         Self {
             index,
             path: example.path.clone(),
-            class: classes.get(example.class).cloned().unwrap_or_default(),
+            class: manifest.class_of(example).map(str::to_owned),
+            boxes: has_boxes.then(|| example.boxes.iter().map(boxed).collect()),
             split: example.split.as_str(),
             sha256: example.sha256.clone(),
             bytes: example.bytes,

@@ -1,10 +1,15 @@
 //! Schemas of the vocabulary's words.
 
 use kindling_spec::{AnalysisState, DatasetState, ErrorCode, Split, TaskKind, TaskState, TrialState};
+use kindling_store::LabelKind;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 fn one_of<'a>(words: impl Iterator<Item = &'a str>) -> Object {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
+pub(crate) fn labels() -> Object {
+    one_of([LabelKind::Classes, LabelKind::Boxes].into_iter().map(LabelKind::as_str))
 }
 
 macro_rules! schemas {

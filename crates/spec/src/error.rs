@@ -31,6 +31,8 @@ words!(
         ModelNotFound = "model_not_found",
         /// The model has no file of this name.
         FileNotFound = "file_not_found",
+        /// No draft data set has this id.
+        DraftNotFound = "draft_not_found",
         /// The data set has no example of this number.
         ExampleNotFound = "example_not_found",
         /// No analysis of this kind was asked for.

@@ -97,6 +97,11 @@ id!(
     AnalysisId, "analysis"
 );
 
+id!(
+    /// Names a draft data set: pictures that are being labelled.
+    DraftId, "draft"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

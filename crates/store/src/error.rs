@@ -18,6 +18,10 @@ pub enum Noun {
     Model,
     /// An analysis.
     Analysis,
+    /// A draft data set.
+    Draft,
+    /// A picture of a draft data set.
+    DraftExample,
     /// A file.
     File,
 }
@@ -31,6 +35,8 @@ impl std::fmt::Display for Noun {
             Self::Trial => "trial",
             Self::Model => "model",
             Self::Analysis => "analysis",
+            Self::Draft => "draft data set",
+            Self::DraftExample => "example",
             Self::File => "file",
         })
     }
@@ -139,6 +145,8 @@ impl StoreError {
             Self::NotFound { what: Noun::Model, .. } => ErrorCode::ModelNotFound,
             Self::NotFound { what: Noun::File, .. } | Self::InvalidKey { .. } => ErrorCode::FileNotFound,
             Self::NotFound { what: Noun::Analysis, .. } => ErrorCode::AnalysisNotFound,
+            Self::NotFound { what: Noun::Draft, .. } => ErrorCode::DraftNotFound,
+            Self::NotFound { what: Noun::DraftExample, .. } => ErrorCode::ExampleNotFound,
             Self::NotFound { what: Noun::Trial, .. } => ErrorCode::NotFound,
             Self::DatasetNotReady { .. } => ErrorCode::DatasetNotReady,
             Self::Exists { .. }

@@ -5,6 +5,7 @@
 
 mod apalis_queue;
 pub mod conformance;
+mod drafts;
 mod error;
 mod files;
 mod metadata;
@@ -13,13 +14,16 @@ mod records;
 mod sqlite;
 mod store;
 
+pub use drafts::{
+    Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Suggestion,
+};
 pub use error::{Noun, StoreError};
 pub use files::{FileInfo, FileStream, Files};
 pub use metadata::Metadata;
 pub use queue::{Delivery, Job, Queue, Receipt};
 pub use records::{
     AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetMember,
-    FleetRecord, ModelRecord, Problem, Reaped, Remembered, RungResult, SavedResponse, TaskRecord, TrialRecord,
-    WorkerRecord, event_kind,
+    FleetRecord, LabelKind, ModelRecord, Problem, Reaped, Remembered, RungResult, SavedResponse, TaskRecord,
+    TrialRecord, WorkerRecord, event_kind,
 };
 pub use store::Store;

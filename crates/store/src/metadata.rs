@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 use kindling_spec::{
-    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, FleetId, ModelId, TaskId, TaskState,
-    TrialId, TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, DraftId, FleetId, ModelId, TaskId,
+    TaskState, TrialId, TrialState,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetRecord, Job,
-    ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, DraftCounts,
+    DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event, FileRecord, FleetRecord, Job, ModelRecord, Reaped,
+    Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, WorkerRecord,
 };
 
 /// Keeps data sets, tasks, trials, models, events and workers.
@@ -194,6 +195,65 @@ pub trait Metadata: Send + Sync {
     ) -> Result<bool, StoreError>;
     /// Removes every analysis of a subject; returns their ids, whose files may be deleted now.
     async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>, StoreError>;
+
+    /// Adds a draft data set as given.
+    async fn create_draft(&self, record: &DraftRecord) -> Result<(), StoreError>;
+    /// One draft.
+    async fn draft(&self, id: &DraftId) -> Result<DraftRecord, StoreError>;
+    /// A page of drafts, newest first.
+    async fn drafts(&self, after: Option<&DraftId>, limit: u32) -> Result<Vec<DraftRecord>, StoreError>;
+    /// How far a draft's labelling is; of an unknown one all are 0.
+    async fn draft_counts(&self, id: &DraftId) -> Result<DraftCounts, StoreError>;
+    /// Adds the classes that are not there; returns all.
+    async fn add_draft_classes(&self, id: &DraftId, add: &[String], now: i64) -> Result<Vec<String>, StoreError>;
+    /// Removes a draft and its examples; its files may be deleted now.
+    async fn delete_draft(&self, id: &DraftId) -> Result<(), StoreError>;
+    /// The keys of all files that hold pictures of drafts.
+    async fn draft_packs(&self) -> Result<BTreeSet<String>, StoreError>;
+    /// Adds pictures, numbered on from those there, without suggestions. What the draft had before with the same content is
+    /// left out, and a path that is taken gets a number. Returns how many were added.
+    async fn add_draft_examples(
+        &self,
+        id: &DraftId,
+        examples: &[DraftExampleRecord],
+        now: i64,
+    ) -> Result<u64, StoreError>;
+    /// One picture of a draft.
+    async fn draft_example(&self, id: &DraftId, number: u32) -> Result<DraftExampleRecord, StoreError>;
+    /// A page of a draft's pictures; `after` is the number of the last of the page before, which must be there if the order
+    /// is by doubt.
+    async fn draft_examples(
+        &self,
+        id: &DraftId,
+        filter: &DraftFilter,
+        after: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<DraftExampleRecord>, StoreError>;
+    /// Sets what a person says of a picture; returns it as it is then.
+    async fn label_draft_example(
+        &self,
+        id: &DraftId,
+        number: u32,
+        state: DraftState,
+        label: Option<&Annotation>,
+        now: i64,
+    ) -> Result<DraftExampleRecord, StoreError>;
+    /// Sets what a model says of pictures; numbers that are not there are passed over.
+    async fn suggest_draft_labels(
+        &self,
+        id: &DraftId,
+        model: &ModelId,
+        suggestions: &[Suggestion],
+    ) -> Result<(), StoreError>;
+    /// Makes the suggestions of pictures without a label their labels: of these numbers, if any are given, and with a doubt of
+    /// at most so much, if that is given. Returns the numbers of those that are labelled by it.
+    async fn accept_suggestions(
+        &self,
+        id: &DraftId,
+        numbers: Option<&[u32]>,
+        at_most: Option<f64>,
+        now: i64,
+    ) -> Result<Vec<u32>, StoreError>;
 
     /// Adds an event; returns its id.
     async fn append_event(&self, task: &TaskId, kind: &str, data: &Value, now: i64) -> Result<i64, StoreError>;

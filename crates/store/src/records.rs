@@ -16,6 +16,27 @@ pub struct Problem {
     pub detail: String,
 }
 
+/// What the labels of a data set are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabelKind {
+    /// One class for each picture.
+    #[default]
+    Classes,
+    /// Boxes with classes, any number in each picture.
+    Boxes,
+}
+
+impl LabelKind {
+    /// The word used in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Classes => "classes",
+            Self::Boxes => "boxes",
+        }
+    }
+}
+
 /// A data set. Its content is in [`crate::Files`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetRecord {
@@ -25,6 +46,8 @@ pub struct DatasetRecord {
     pub name: String,
     /// What its labels are for.
     pub kind: TaskKind,
+    /// What its labels are, or will be.
+    pub labels: LabelKind,
     /// Where it stands.
     pub state: DatasetState,
     /// Why it was refused.

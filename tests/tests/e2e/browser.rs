@@ -12,7 +12,7 @@ use tempfile::TempDir;
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser window; it closes when this is dropped.
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     session: String,
     _profile: TempDir,
@@ -20,7 +20,7 @@ struct Browser {
 
 impl Browser {
     /// `None`, having said why, where there is no Chromium and none is demanded.
-    fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         let started = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -54,25 +54,46 @@ impl Browser {
         Some(Self { driver, session: format!("{driver_url}/{id}"), _profile: profile })
     }
 
-    fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) fn post(&self, path: &str, body: Value) -> Value {
         call("POST", &format!("{}/{path}", self.session), &body)
     }
 
-    fn size(&self, width: u32, height: u32) {
+    pub(crate) fn size(&self, width: u32, height: u32) {
         self.post("window/rect", json!({"width": width, "height": height}));
     }
 
-    fn element(&self, css: &str) -> String {
+    pub(crate) fn element(&self, css: &str) -> String {
         let found = self.post("element", json!({"using": "css selector", "value": css}));
         found[ELEMENT].as_str().unwrap_or_else(|| panic!("{css}: {found}")).to_owned()
     }
 
-    fn script(&self, script: &str) -> Value {
+    pub(crate) fn script(&self, script: &str) -> Value {
         self.post("execute/sync", json!({"script": script, "args": []}))
     }
 
+    /// Presses the mouse at one point of the window, moves it to the other and lets it go.
+    pub(crate) fn drag(&self, from: (f64, f64), to: (f64, f64)) {
+        let point = |(x, y): (f64, f64), ms: u32| json!({"type": "pointerMove", "x": x.round(), "y": y.round(), "duration": ms, "origin": "viewport"});
+        let actions = json!([
+            point(from, 0), {"type": "pointerDown", "button": 0},
+            point(((from.0 + to.0) / 2.0, (from.1 + to.1) / 2.0), 20), point(to, 20), {"type": "pointerUp", "button": 0},
+        ]);
+        let mouse =
+            json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
+        self.post("actions", json!({ "actions": [mouse] }));
+    }
+
+    /// Presses keys one after another; WebDriver has characters of its own for those without one.
+    pub(crate) fn keys(&self, keys: &[&str]) {
+        let each = keys
+            .iter()
+            .flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]);
+        let actions: Vec<Value> = each.collect();
+        self.post("actions", json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]}));
+    }
+
     /// Waits until the script's value is true.
-    fn wait(&self, script: &str) {
+    pub(crate) fn wait(&self, script: &str) {
         let started = Instant::now();
         while self.script(script) != json!(true) {
             assert!(started.elapsed() < Duration::from_secs(30), "never true: {script}");
@@ -81,7 +102,7 @@ impl Browser {
     }
 
     /// Keeps a picture of the whole page if `KINDLING_SCREENSHOTS` names a folder.
-    fn screenshot(&self, name: &str) {
+    pub(crate) fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("KINDLING_SCREENSHOTS").map(PathBuf::from) else { return };
         std::fs::create_dir_all(&folder).unwrap();
         let shot = self.post(

@@ -103,6 +103,10 @@ fn what_is_for_machines_is_json() {
     assert!(json_of(&["fetch", "backbone", "--list", "--json"])["efficientnet-lite0"]["file"].is_object());
     let audit = json_of(&["audit", "--json", sample_dir().to_str().unwrap()]);
     assert_eq!((&audit["examples"], &audit["classes"]), (&json!(120), &json!(["fire", "neither", "smoke"])));
+    let boxed = json_of(&["audit", "--labels", "boxes", "--json", sample_dir().to_str().unwrap()]);
+    assert_eq!((&boxed["labels"], &boxed["classes"]), (&json!("boxes"), &json!(["fire", "smoke"])));
+    let train = boxed.pointer("/audit/boxes/counts/0/train").and_then(Value::as_u64);
+    assert!(train > Some(10), "{boxed}");
 }
 
 #[test]

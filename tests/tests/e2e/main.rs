@@ -17,3 +17,4 @@ mod families;
 mod fleet;
 mod flow;
 mod harness;
+mod labelling;

@@ -3,9 +3,9 @@
 use crate::failure::{Exit, Failure};
 use crate::meter::{Meter, Unit};
 use crate::output;
-use kindling_data::{Limits, Listed, Manifest, ingest};
+use kindling_data::{BoxAudit, ClassCount, Labels, Limits, Listed, Manifest, OddBox, ingest_as};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
@@ -14,19 +14,34 @@ use std::sync::atomic::AtomicBool;
 pub(crate) struct Audit {
     /// A folder with one folder a class, or a zip, tar or tar.gz of one.
     source: PathBuf,
+    /// What the labels are: classes of whole pictures, or boxes (COCO, Pascal VOC, YOLO or a boxes.csv).
+    #[arg(long, value_enum, default_value_t = Wanted::Classes)]
+    labels: Wanted,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// What is wanted of the source.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Wanted {
+    Classes,
+    Boxes,
 }
 
 impl Audit {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let scratch = tempfile::tempdir()
             .map_err(|e| Failure::new(Exit::Failed, format!("a temporary folder cannot be made: {e}")))?;
-        let manifest = read(&self.source, &scratch.path().join("dataset"))?;
+        let labels = match self.labels {
+            Wanted::Classes => Labels::Classes,
+            Wanted::Boxes => Labels::Boxes,
+        };
+        let manifest = read_as(labels, &self.source, &scratch.path().join("dataset"))?;
         if self.json {
             return output::say_json(&json!({
                 "hash": manifest.hash,
+                "labels": manifest.labels,
                 "classes": manifest.classes,
                 "examples": manifest.examples.len(),
                 "audit": manifest.audit,
@@ -37,8 +52,13 @@ impl Audit {
     }
 }
 
+/// Ingests pictures with classes, with a progress bar.
+pub(crate) fn read(source: &Path, out: &Path) -> Result<Manifest, Failure> {
+    read_as(Labels::Classes, source, out)
+}
+
 /// Ingests with a progress bar.
-pub(crate) fn read(source: &std::path::Path, out: &std::path::Path) -> Result<Manifest, Failure> {
+fn read_as(labels: Labels, source: &Path, out: &Path) -> Result<Manifest, Failure> {
     let meter = Mutex::new(None::<(kindling_data::Stage, Meter)>);
     let progress = |p: kindling_data::Progress| {
         let mut slot = meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -52,23 +72,15 @@ pub(crate) fn read(source: &std::path::Path, out: &std::path::Path) -> Result<Ma
             meter.set(p.done as u64);
         }
     };
-    let manifest = ingest(source, out, &Limits::default(), &progress, &AtomicBool::new(false));
+    let manifest = ingest_as(labels, source, out, &Limits::default(), &progress, &AtomicBool::new(false));
     manifest.map_err(|error| Failure::from(error).at(source.display().to_string()))
 }
 
 fn report(manifest: &Manifest) -> String {
     let audit = &manifest.audit;
-    let rows: Vec<Vec<String>> = audit
-        .class_counts
-        .iter()
-        .map(|c| {
-            let numbers = [c.train, c.validation, c.test, c.train + c.validation + c.test];
-            [c.class.clone()].into_iter().chain(numbers.iter().map(usize::to_string)).collect()
-        })
-        .collect();
     let [w, h] = [audit.sizes.width, audit.sizes.height];
     let mut lines = vec![
-        output::table(&["class", "train", "validation", "test", "all"], &rows),
+        table("class", &audit.class_counts),
         String::new(),
         format!("content     sha256 {}", manifest.hash),
         format!("width       {} to {}, median {}", w[0], w[2], w[1]),
@@ -81,7 +93,40 @@ fn report(manifest: &Manifest) -> String {
         let files: Vec<_> = c.files.iter().map(|f| format!("{} ({})", f.path, f.class)).collect();
         files.join(if c.exact { " = " } else { " ~ " })
     }));
+    lines.extend(audit.boxes.iter().map(boxes));
     lines.extend(audit.warnings.iter().map(|w| format!("warning     {w}")));
+    lines.join("\n")
+}
+
+fn table(name: &str, counts: &[ClassCount]) -> String {
+    let row = |c: &ClassCount| {
+        let numbers = [c.train, c.validation, c.test, c.train + c.validation + c.test];
+        [c.class.clone()].into_iter().chain(numbers.iter().map(usize::to_string)).collect()
+    };
+    let rows: Vec<Vec<String>> = counts.iter().map(row).collect();
+    output::table(&[name, "train", "validation", "test", "all"], &rows)
+}
+
+/// What is to be known of boxes. The first table counted the pictures that show a class.
+fn boxes(audit: &BoxAudit) -> String {
+    let spread = |name: &str, [least, middle, most]: [f32; 3]| {
+        format!("{name:<12}{least:.4} to {most:.4}, median {middle:.4} (share of the picture)")
+    };
+    let odd = |o: &OddBox| format!("{}: {}, {}, {:?}", o.path, o.class, o.place, o.given);
+    let [train, validation, test] = audit.empty;
+    let lines = [
+        format!("\n{}\n", table("boxes of", &audit.counts)),
+        spread("box width", audit.width),
+        spread("box height", audit.height),
+        spread("box area", audit.area),
+        format!("most        {} boxes in one picture", audit.most),
+        format!("empty       {train} train, {validation} validation, {test} test"),
+        found("clipped", &audit.clipped, odd),
+        found("no area", &audit.no_area, odd),
+        found("crowds", &audit.crowds, odd),
+        found("no picture", &audit.without_picture, |b| format!("{}: {}", b.path, b.reason)),
+        found("no boxes", &audit.without_annotation, Clone::clone),
+    ];
     lines.join("\n")
 }
 

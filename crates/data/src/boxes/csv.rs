@@ -1,6 +1,6 @@
 //! `boxes.csv`: a table with the columns path,label,x_min,y_min,x_max,y_max and, if wanted, split.
 
-use super::document::{Document, Page, RawBox, Room, Trouble, Unit, class_name, from_edges, parse_number, shorten};
+use super::document::{Document, Page, RawBox, Room, Trouble, Unit, class_name, from_edges, parse_edge, shorten};
 use crate::layout::split_word;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -10,7 +10,7 @@ pub(crate) const TABLE: &str = "boxes.csv";
 
 const COLUMNS: [&str; 6] = ["path", "label", "x_min", "y_min", "x_max", "y_max"];
 /// No picture has all its boxes within its first two pixels: numbers that small are shares.
-const LARGEST_SHARE: f32 = 2.0;
+const LARGEST_SHARE: f64 = 2.0;
 
 /// Reads the table; the numbers are pixels or shares in all of it.
 pub(crate) fn parse(content: impl Read, room: Room) -> Result<Document, Trouble> {
@@ -40,7 +40,7 @@ pub(crate) fn parse(content: impl Read, room: Room) -> Result<Document, Trouble>
     // Pictures that a row says have no boxes, by their page, with its line.
     let mut empty: HashMap<usize, u64> = HashMap::new();
     let mut boxes = 0;
-    let mut largest = 0.0f32;
+    let mut largest = 0.0f64;
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(unread)? {
         let line = record.position().map_or(0, csv::Position::line);
@@ -80,9 +80,9 @@ pub(crate) fn parse(content: impl Read, room: Room) -> Result<Document, Trouble>
             }
             document.names.push(name);
         }
-        let mut edges = [0.0f32; 4];
+        let mut edges = [0.0f64; 4];
         for ((edge, text), name) in edges.iter_mut().zip(numbers).zip(&COLUMNS[2..]) {
-            *edge = parse_number(text).map_err(|why| wrong(line, format!("{name}: {why}")))?;
+            *edge = parse_edge(text).map_err(|why| wrong(line, format!("{name}: {why}")))?;
             largest = largest.max(*edge);
         }
         page.boxes.push(RawBox { class, at: line.try_into().unwrap_or(u32::MAX), edges: from_edges(edges) });

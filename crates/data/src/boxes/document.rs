@@ -139,13 +139,18 @@ pub(crate) fn number(value: f64) -> Result<f32, String> {
 
 /// The same of a text.
 pub(crate) fn parse_number(text: &str) -> Result<f32, String> {
-    let value: f64 = text.trim().parse().map_err(|_| format!("`{}` is no number", shorten(text)))?;
-    number(value)
+    parse_edge(text).map(|value| value as f32)
 }
 
-/// Left, top, width and height from the edges.
-pub(crate) fn from_edges([left, top, right, bottom]: [f32; 4]) -> [f32; 4] {
-    [left, top, right - left, bottom - top]
+/// The same, to its last digit.
+pub(crate) fn parse_edge(text: &str) -> Result<f64, String> {
+    let value: f64 = text.trim().parse().map_err(|_| format!("`{}` is no number", shorten(text)))?;
+    number(value).map(|_| value)
+}
+
+/// Left, top, width and height from the edges. In doubles, so that a width that edges were made from comes back as it was.
+pub(crate) fn from_edges([left, top, right, bottom]: [f64; 4]) -> [f32; 4] {
+    [left as f32, top as f32, (right - left) as f32, (bottom - top) as f32]
 }
 
 /// A stranger's text, short enough for a message.

@@ -1,7 +1,7 @@
 //! Pascal VOC XML: one file a picture (Everingham et al. 2010, "The PASCAL visual object classes challenge").
 
 use super::document::{
-    Bounded, Document, Page, RawBox, Room, Trouble, Unit, class_name, from_edges, parse_number, shorten,
+    Bounded, Document, Page, RawBox, Room, Trouble, Unit, class_name, from_edges, parse_edge, shorten,
 };
 use std::io::Read;
 
@@ -47,7 +47,7 @@ pub(crate) fn parse(content: &mut dyn Read, room: Room) -> Result<Option<Documen
         let bounds = child(object, "bndbox").ok_or_else(|| wrong("it has no `bndbox`".to_owned()))?;
         let edge = |name: &str| {
             let text = text_of(bounds, name).ok_or_else(|| wrong(format!("its `bndbox` has no `{name}`")))?;
-            parse_number(text).map_err(|why| wrong(format!("`{name}`: {why}")))
+            parse_edge(text).map_err(|why| wrong(format!("`{name}`: {why}")))
         };
         let mut edges = [edge("xmin")?, edge("ymin")?, edge("xmax")?, edge("ymax")?];
         // Pixels are numbered from 1 and the last belongs to the box: 1 to W is the whole width. Tools that number from
@@ -69,6 +69,6 @@ fn text_of<'a>(node: roxmltree::Node<'a, '_>, name: &str) -> Option<&'a str> {
 
 /// A side in pixels; tools that did not know it wrote 0.
 fn side(size: roxmltree::Node<'_, '_>, name: &str) -> Option<u32> {
-    let value = parse_number(text_of(size, name)?).ok()?;
+    let value = parse_edge(text_of(size, name)?).ok()?;
     (1.0..1e7).contains(&value).then_some(value as u32)
 }

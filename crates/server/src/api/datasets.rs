@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use kindling_data::DataError;
+use kindling_data::{DataError, Labels};
+use kindling_engine::labels_for;
 use kindling_spec::{ErrorCode, Split};
 use serde::Deserialize;
 
@@ -17,7 +18,8 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
     let new: NewDataset = body.parse()?;
     let service = app.service().clone();
     idempotency::once(&app, "POST /v1/datasets", &headers, &body.0, async move {
-        let record = service.create_dataset(&new.name, new.kind).await?;
+        let labels = new.labels.unwrap_or_else(|| labels_for(new.kind));
+        let record = service.create_dataset_of(&new.name, new.kind, labels).await?;
         let location = [(header::LOCATION, format!("/v1/datasets/{}", record.id))];
         Ok((StatusCode::CREATED, location, Json(Dataset::from(record))).into_response())
     })
@@ -47,6 +49,7 @@ pub(crate) async fn delete(State(app): State<App>, Path(id): Path<String>) -> An
 pub(crate) struct Which {
     pub(crate) class: Option<String>,
     pub(crate) split: Option<String>,
+    pub(crate) empty: Option<bool>,
     pub(crate) after: Option<String>,
     pub(crate) limit: Option<u32>,
 }
@@ -72,8 +75,15 @@ impl Which {
         };
         let first = after::<usize>(self.after.as_deref())?.map_or(0, |last| last.saturating_add(1));
         let limit = limit(self.limit)? as usize;
+        let boxed = manifest.labels == Labels::Boxes;
+        let shows = |example: &kindling_data::Example, class: usize| match boxed {
+            true => example.boxes.iter().any(|b| b.class == class),
+            false => example.class == class,
+        };
         let fits = |(_, example): &(usize, &kindling_data::Example)| {
-            class.is_none_or(|c| c == example.class) && split.is_none_or(|s| s == example.split)
+            class.is_none_or(|c| shows(example, c))
+                && split.is_none_or(|s| s == example.split)
+                && self.empty.is_none_or(|empty| empty == (boxed && example.boxes.is_empty()))
         };
         let picked = manifest.examples.iter().enumerate().skip(first).filter(fits).take(limit + 1);
         Ok(List::page(picked.map(|(index, _)| index).collect(), limit, ToString::to_string))
@@ -85,7 +95,7 @@ pub(crate) async fn examples(State(app): State<App>, Path(id): Path<String>, Que
     let dataset = app.service().open_dataset(&id).await?;
     let manifest = dataset.manifest();
     let list = which.pick(&dataset)?;
-    let view = |index: usize| ExampleView::new(&id, index, &manifest.examples[index], &manifest.classes);
+    let view = |index: usize| ExampleView::new(&id, index, &manifest.examples[index], manifest);
     Ok(Json(list.map(view)).into_response())
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod advice;
 pub(crate) mod bundle;
 pub(crate) mod datasets;
 pub(crate) mod doubts;
+pub(crate) mod drafts;
 pub(crate) mod events;
 pub(crate) mod fleets;
 pub(crate) mod health;

@@ -23,10 +23,10 @@ use crate::{Problem, app::App, files::hex};
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
 
 /// Removes an upload that was not handed over, also when the client hangs up and this future is dropped.
-struct Unfinished(Option<PathBuf>);
+pub(super) struct Unfinished(pub(super) Option<PathBuf>);
 
 impl Unfinished {
-    fn hand_over(mut self) -> PathBuf {
+    pub(super) fn hand_over(mut self) -> PathBuf {
         self.0.take().unwrap_or_default()
     }
 }
@@ -81,13 +81,13 @@ fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
     }
 }
 
-fn too_large(limit: u64) -> Problem {
+pub(super) fn too_large(limit: u64) -> Problem {
     let detail = format!("the archive has more than {limit} bytes, the most this service accepts");
     Problem::new(ErrorCode::ArchiveTooLarge, detail)
 }
 
 /// Writes the body to the path; returns the SHA-256 of what came.
-async fn receive(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<[u8; 32], Problem> {
+pub(super) async fn receive(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<[u8; 32], Problem> {
     let file = tokio::fs::File::create(path).await.map_err(disk)?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
     let mut hash = Sha256::new();
@@ -129,7 +129,7 @@ fn disk(error: std::io::Error) -> Problem {
 }
 
 /// Compares with `Content-Digest` (RFC 9530) and `x-content-sha256`, where they are given.
-fn check_digest(headers: &HeaderMap, hash: &[u8; 32]) -> Result<(), Problem> {
+pub(super) fn check_digest(headers: &HeaderMap, hash: &[u8; 32]) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or("").trim());
     let mut expected = Vec::new();
     if let Some(given) = text("x-content-sha256") {

@@ -106,7 +106,7 @@ if (upload) {
     bar.classList.remove("busy");
     try {
       say("Getting ready …");
-      if (!made) made = (await call("POST", "/v1/datasets", { name: name.value.trim(), kind: "image-classification" })).id;
+      if (!made) made = (await call("POST", "/v1/datasets", { name: name.value.trim(), kind: "image-classification", labels: $("#labels")?.value })).id;
       let dataset = await put(`/v1/datasets/${made}/content`, file, (done, total) => {
         bar.firstElementChild.style.width = `${(100 * done) / total}%`;
         say(done < total ? `Sending ${bytes(done)} of ${bytes(total)} …` : "Sent. Looking at every picture …");
@@ -143,15 +143,15 @@ if (grow) {
     const spec = {
       version: 1,
       name: grow.elements.name.value.trim(),
-      kind: "image-classification",
+      kind: grow.dataset.kind,
       dataset: grow.dataset.dataset,
-      objective: { metric: grow.elements.metric.value },
       constraints: {},
       budget: { seconds: Number(grow.elements.seconds.value) },
     };
     const [kilobytes, latency] = [grow.elements.kilobytes.value, grow.elements.latency.value];
     if (kilobytes) spec.constraints.max_weights_bytes = Math.round(Number(kilobytes) * 1000);
     if (latency) spec.constraints.max_latency_ms = Number(latency);
+    if (grow.elements.metric) spec.objective = { metric: grow.elements.metric.value };
     const mapping = {};
     let plain = true;
     for (const box of $$("[data-class]", grow)) {
@@ -425,6 +425,34 @@ if (relabel) {
       location.href = `/datasets/${made.id}`;
     } catch (problem) {
       $("#relabel-status").replaceChildren(problemBox(problem));
+      button.disabled = false;
+    }
+  });
+}
+
+// ---- Draft data sets -------------------------------------------------------------------------
+
+const newDraft = $("#new-draft");
+if (newDraft) {
+  newDraft.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const { name, labels, classes } = newDraft.elements;
+    const kinds = [...new Set(classes.value.split(",").map((kind) => kind.trim()).filter(Boolean))];
+    try {
+      const made = await call("POST", "/v1/drafts", { name: name.value.trim(), labels: labels.value, classes: kinds });
+      location.href = `/drafts/${made.id}`;
+    } catch (problem) { $("#draft-status").replaceChildren(problemBox(problem)); }
+  });
+}
+
+for (const button of $$("[data-draft-from]")) {
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const made = await call("POST", "/v1/drafts", { from: button.dataset.draftFrom });
+      location.href = `/drafts/${made.id}`;
+    } catch (problem) {
+      $("#draft-status").replaceChildren(problemBox(problem));
       button.disabled = false;
     }
   });

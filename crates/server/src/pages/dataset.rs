@@ -3,13 +3,13 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use kindling_data::{Audit, Conflict, Dataset, Listed, Manifest};
-use kindling_spec::{DatasetId, DatasetState, Metric, Split};
+use kindling_data::{Audit, ClassCount, Conflict, Dataset, Labels, Listed, Manifest};
+use kindling_spec::{DatasetId, DatasetState, Metric, Split, TaskKind};
 use kindling_store::DatasetRecord;
 use maud::{Markup, html};
 use std::collections::HashMap;
 
-use super::{page, parts, plain};
+use super::{boxes, page, parts, plain};
 use crate::api::datasets::Which;
 use crate::request::{Query, dataset_id};
 use crate::{Problem, app::App};
@@ -89,25 +89,35 @@ fn ready(record: &DatasetRecord, dataset: &Dataset, which: &Which) -> Result<Mar
                     h2 #audit-title { "What is in it" }
                     (audit_words(manifest))
                     (counts(&manifest.audit))
+                    (boxes::audit_words(&manifest.audit))
                 }
                 (findings(&record.id, manifest))
             }
             (task_form(record, manifest))
         }
         section.card #pictures aria-labelledby="pictures-title" {
-            h2 #pictures-title { "Pictures" }
+            div.line {
+                h2 #pictures-title { "Pictures" }
+                button.button.plain type="button" data-draft-from=(record.id) { "Change labels or add pictures" }
+            }
+            div #draft-status role="status" aria-live="polite" {}
             (filters(&record.id, manifest, which))
             @if grid.items.is_empty() { p.empty { "None of this kind." } }
-            div.thumbs.grid {
+            div.thumbs.grid.large[manifest.labels == Labels::Boxes] {
                 @for index in &grid.items {
                     @let example = &manifest.examples[*index];
-                    a href={ "/v1/datasets/" (record.id) "/examples/" (index) "/image" } {
-                        img loading="lazy" width="96" height="96" src=(thumbnail(&record.id, *index)) alt=(manifest.classes[example.class]) title=(example.path);
+                    a.boxed href={ "/v1/datasets/" (record.id) "/examples/" (index) "/image" } {
+                        @if manifest.labels == Labels::Boxes {
+                            img loading="lazy" width="192" height="192" src=(thumbnail(&record.id, *index)) alt=(boxes::words(example, manifest)) title=(example.path);
+                            (boxes::drawing(example, manifest))
+                        } @else {
+                            img loading="lazy" width="96" height="96" src=(thumbnail(&record.id, *index)) alt=(manifest.classes[example.class]) title=(example.path);
+                        }
                     }
                 }
             }
             @if let Some(next) = &grid.next {
-                p.actions { a.button.plain href={ (link(&record.id, which.class.as_deref(), which.split.as_deref())) "&after=" (next) "#pictures" } { "More" } }
+                p.actions { a.button.plain href={ (link(&record.id, which.class.as_deref(), which.split.as_deref())) @if which.empty == Some(true) { "&empty=true" } "&after=" (next) "#pictures" } { "More" } }
             }
         }
     })
@@ -125,7 +135,12 @@ fn audit_words(manifest: &Manifest) -> Markup {
     let sizes = &manifest.audit.sizes;
     html! {
         p {
-            strong { (plain::counted(manifest.examples.len() as u64, "picture")) } " of " (manifest.classes.len()) " kinds. "
+            strong { (plain::counted(manifest.examples.len() as u64, "picture")) }
+            @if manifest.labels == Labels::Boxes {
+                " with " strong { (boxes::total(manifest)) " boxes" } " around things of " (manifest.classes.len()) " kinds. "
+            } @else {
+                " of " (manifest.classes.len()) " kinds. "
+            }
             (plain::count(total(manifest, Split::Train))) " to learn from, "
             (plain::count(total(manifest, Split::Validation))) " to choose the best network by, and "
             (plain::count(total(manifest, Split::Test))) " kept aside for the final test."
@@ -142,19 +157,28 @@ fn audit_words(manifest: &Manifest) -> Markup {
     }
 }
 
+/// Examples of each class or, where the labels are boxes, the boxes of each.
 fn counts(audit: &Audit) -> Markup {
-    let most = audit.class_counts.iter().map(|c| c.train + c.validation + c.test).max().unwrap_or(1).max(1);
+    let counts = audit.boxes.as_ref().map_or(&audit.class_counts, |boxes| &boxes.counts);
+    let all = |c: &ClassCount| c.train + c.validation + c.test;
+    let pictures = |class: &str| audit.class_counts.iter().find(|c| c.class == class).map_or(0, all);
+    let most = counts.iter().map(all).max().unwrap_or(1).max(1);
     html! {
         div.scroll {
             table {
-                thead { tr { th scope="col" { "Kind" } th.number scope="col" { "Learn" } th.number scope="col" { "Choose" } th.number scope="col" { "Test" } th.number scope="col" { "All" } th.meter-column { span.hidden { "Share" } } } }
+                thead { tr {
+                    th scope="col" { "Kind" } th.number scope="col" { "Learn" } th.number scope="col" { "Choose" } th.number scope="col" { "Test" }
+                    th.number scope="col" { @if audit.boxes.is_some() { "Boxes" } @else { "All" } }
+                    @if audit.boxes.is_some() { th.number scope="col" { "Pictures" } }
+                    th.meter-column { span.hidden { "Share" } }
+                } }
                 tbody {
-                    @for class in &audit.class_counts {
-                        @let all = class.train + class.validation + class.test;
+                    @for class in counts {
                         tr {
                             th scope="row" { (class.class) }
-                            td.number { (class.train) } td.number { (class.validation) } td.number { (class.test) } td.number { strong { (all) } }
-                            td.meter-column { meter min="0" max=(most) value=(all) { (all) } }
+                            td.number { (class.train) } td.number { (class.validation) } td.number { (class.test) } td.number { strong { (all(class)) } }
+                            @if audit.boxes.is_some() { td.number { (pictures(&class.class)) } }
+                            td.meter-column { meter min="0" max=(most) value=(all(class)) { (all(class)) } }
                         }
                     }
                 }
@@ -175,6 +199,7 @@ fn findings(id: &DatasetId, manifest: &Manifest) -> Markup {
             h2 #findings-title { "What to know about it" }
             @if quiet { p { "Every file could be read, and no two pictures are the same." } }
             (conflicts(id, manifest))
+            (boxes::findings(audit, SHOWN))
             @if audit.broken.total > 0 {
                 details {
                     summary { (plain::counted(audit.broken.total as u64, "file")) " could not be used" }
@@ -184,13 +209,15 @@ fn findings(id: &DatasetId, manifest: &Manifest) -> Markup {
             }
             (duplicates("exact copies; one of each was kept", &audit.exact_duplicates))
             (duplicates("pictures that look alike; they were kept together, so that none is learnt and tested at once", &audit.near_duplicates))
-            p.small { "A label may still be wrong: " a href={ "/datasets/" (id) "/doubts" } { "look for doubtful labels" } "." }
+            @if manifest.labels == Labels::Classes {
+                p.small { "A label may still be wrong: " a href={ "/datasets/" (id) "/doubts" } { "look for doubtful labels" } "." }
+            }
             @if audit.other_files > 0 { p.small { (plain::counted(audit.other_files as u64, "other file")) " left out." } }
         }
     }
 }
 
-fn rest<T>(list: &Listed<T>) -> Markup {
+pub(super) fn rest<T>(list: &Listed<T>) -> Markup {
     html! { @if list.total > SHOWN { p.small { "… and " (list.total - SHOWN) " more." } } }
 }
 
@@ -262,8 +289,9 @@ fn filters(id: &DatasetId, manifest: &Manifest, which: &Which) -> Markup {
     };
     html! {
         nav.chips aria-label="Kind" {
-            (chip("all kinds", link(id, None, split), class.is_none()))
+            (chip("all kinds", link(id, None, split), class.is_none() && which.empty.is_none()))
             @for name in &manifest.classes { (chip(name, link(id, Some(name), split), class == Some(name.as_str()))) }
+            @if manifest.labels == Labels::Boxes { (chip("nothing", link(id, None, split) + "&empty=true", which.empty == Some(true))) }
         }
         nav.chips aria-label="Part" {
             (chip("all parts", link(id, class, None), split.is_none()))
@@ -275,14 +303,24 @@ fn filters(id: &DatasetId, manifest: &Manifest, which: &Which) -> Markup {
 }
 
 fn task_form(record: &DatasetRecord, manifest: &Manifest) -> Markup {
+    let boxed = manifest.labels == Labels::Boxes;
+    let kind = if boxed { TaskKind::from_word("object-detection") } else { Some(TaskKind::ImageClassification) };
+    let Some(kind) = kind else {
+        return html! {
+            section.card.accent aria-labelledby="grow-title" {
+                h2 #grow-title { "Grow a model" }
+                p.empty { "Networks that find things with boxes around them cannot be grown here yet. The data set is kept for them." }
+            }
+        };
+    };
     html! {
         section.card.accent aria-labelledby="grow-title" {
             h2 #grow-title { "Grow a model" }
-            form #grow data-dataset=(record.id) {
+            form #grow data-dataset=(record.id) data-kind=(kind.as_str()) {
                 label for="name" { "What to call it" }
                 input #name name="name" maxlength="200" required value=(record.name);
                 fieldset {
-                    legend { "What should it tell apart?" }
+                    legend { @if boxed { "What should it find?" } @else { "What should it tell apart?" } }
                     p.small { "Untick what it need not know. Give two kinds the same answer to make them one." }
                     @for (i, class) in manifest.classes.iter().enumerate() {
                         div.kind-row {
@@ -311,14 +349,16 @@ fn task_form(record: &DatasetRecord, manifest: &Manifest) -> Markup {
                     summary { "More" }
                     label for="latency" { "Milliseconds for one picture, at most" }
                     input #latency name="latency" type="number" inputmode="decimal" min="0.001" step="any" placeholder="no limit";
-                    label for="metric" { "What counts" }
-                    select #metric name="metric" {
-                        @for (metric, text) in [
-                            (Metric::Accuracy, "how many pictures it gets right"),
-                            (Metric::BalancedAccuracy, "every kind equally, also rare ones"),
-                            (Metric::F1Macro, "F1, the mean over the kinds"),
-                        ] {
-                            option value=(metric) { (text) }
+                    @if !boxed {
+                        label for="metric" { "What counts" }
+                        select #metric name="metric" {
+                            @for (metric, text) in [
+                                (Metric::Accuracy, "how many pictures it gets right"),
+                                (Metric::BalancedAccuracy, "every kind equally, also rare ones"),
+                                (Metric::F1Macro, "F1, the mean over the kinds"),
+                            ] {
+                                option value=(metric) { (text) }
+                            }
                         }
                     }
                 }

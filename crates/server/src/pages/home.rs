@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_engine::FleetStatus;
-use kindling_store::{DatasetRecord, FleetRecord, TaskRecord};
+use kindling_store::{DatasetRecord, DraftCounts, DraftRecord, FleetRecord, TaskRecord};
 use maud::{Markup, html};
 
 use super::{page, parts, plain};
@@ -25,6 +25,11 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
     for fleet in app.meta().fleets(None, SHOWN).await? {
         let status = app.service().fleet_status(&fleet).await?;
         fleets.push((fleet, status));
+    }
+    let mut drafts = Vec::new();
+    for draft in app.meta().drafts(None, SHOWN).await? {
+        let counts = app.meta().draft_counts(&draft.id).await?;
+        drafts.push((draft, counts));
     }
     let body = html! {
         section.hero {
@@ -50,6 +55,12 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
                     ul.rows { @for (fleet, status) in &fleets { (fleet_row(fleet, status)) } }
                 }
             }
+            @if !drafts.is_empty() {
+                section.card aria-labelledby="drafts-title" {
+                    h2 #drafts-title { "Draft data sets" }
+                    ul.rows { @for (draft, counts) in &drafts { (draft_row(draft, *counts)) } }
+                }
+            }
             section.card aria-labelledby="datasets-title" {
                 h2 #datasets-title { "Data sets" }
                 @if datasets.is_empty() {
@@ -73,6 +84,40 @@ fn start() -> Markup {
                 li { strong { "Say" } " how small and fast the model must be. That is all." }
             }
             (parts::upload_form(None))
+            (label_form())
+        }
+    }
+}
+
+fn draft_row(draft: &DraftRecord, counts: DraftCounts) -> Markup {
+    html! {
+        li {
+            a.row href={ "/drafts/" (draft.id) } {
+                span.grow { strong { (draft.name) } span.small { (plain::when(draft.created_at)) } }
+                span.figure { strong { (plain::count(counts.labelled)) " of " (plain::count(counts.examples)) } span.small { "labelled" } }
+            }
+        }
+    }
+}
+
+/// The way in for who has pictures and no labels.
+fn label_form() -> Markup {
+    html! {
+        details #label-here {
+            summary { "Pictures without labels? Label them here" }
+            form #new-draft {
+                label for="draft-name" { "What do the pictures show?" }
+                input #draft-name name="name" maxlength="200" required placeholder="Camera on the hill" autocomplete="off";
+                label for="draft-labels" { "What is to be said of each?" }
+                select #draft-labels name="labels" {
+                    option value="classes" { "Which kind it is" }
+                    option value="boxes" { "What is where in it, by boxes" }
+                }
+                label for="draft-classes" { "The kinds, with commas between" }
+                input #draft-classes name="classes" placeholder="fire, smoke" autocomplete="off";
+                div #draft-status role="status" aria-live="polite" {}
+                button.button type="submit" { "Begin" }
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The pages: written on the server, brought to life by one small script, styled by one file.
 
 mod advice;
+mod boxes;
 mod chart;
 mod dataset;
 mod doubts;
 mod fleet;
 mod home;
+mod label;
 mod model;
 mod parts;
 mod plain;
@@ -24,6 +26,7 @@ pub(crate) use dataset::show as dataset;
 pub(crate) use doubts::show as doubts;
 pub(crate) use fleet::{live as fleet_live, show as fleet};
 pub(crate) use home::show as home;
+pub(crate) use label::show as label;
 pub(crate) use model::show as model;
 pub(crate) use task::{live as task_live, show as task};
 
@@ -119,6 +122,10 @@ pub(crate) async fn style() -> Response {
 
 pub(crate) async fn script() -> Response {
     asset(include_str!("../assets/app.js"), "text/javascript; charset=utf-8")
+}
+
+pub(crate) async fn label_script() -> Response {
+    asset(include_str!("../assets/label.js"), "text/javascript; charset=utf-8")
 }
 
 pub(crate) async fn icon() -> Response {

@@ -36,6 +36,11 @@ pub(crate) fn upload_form(dataset: Option<&DatasetId>) -> Markup {
             @if dataset.is_none() {
                 label for="dataset-name" { "What do the pictures show?" }
                 input #dataset-name name="name" maxlength="200" required placeholder="Camera on the hill" autocomplete="off";
+                label for="labels" { "What is known of each?" }
+                select #labels name="labels" {
+                    option value="classes" { "Its kind: one folder for each, or a labels.csv" }
+                    option value="boxes" { "Boxes around things: COCO, Pascal VOC, YOLO or a boxes.csv" }
+                }
             }
             label.drop #upload-drop for="archive" {
                 (icon("M12 16V4m0 0L7 9m5-5 5 5M4 16v3a1 1 0 0 0 1 1h14a1 1 0 0 0 1-1v-3"))

@@ -4,8 +4,10 @@
 
 mod advice;
 mod api;
+mod boxes;
 mod datasets;
 mod doubts;
+mod drafts;
 mod fixture;
 mod fleets;
 mod models;

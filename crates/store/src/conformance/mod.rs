@@ -4,6 +4,7 @@
 //! store, empty or not: each makes its own records.
 
 mod analyses;
+mod drafts;
 mod files;
 mod fleets;
 mod leases;
@@ -18,7 +19,7 @@ use kindling_spec::{
 use serde_json::json;
 use std::collections::BTreeMap;
 
-use crate::{DatasetRecord, Files, Metadata, Queue, RungResult, Store, StoreError, TaskRecord, TrialRecord};
+use crate::{DatasetRecord, Files, LabelKind, Metadata, Queue, RungResult, Store, StoreError, TaskRecord, TrialRecord};
 
 pub(crate) type Checked = Result<(), StoreError>;
 
@@ -57,7 +58,8 @@ pub async fn metadata(meta: &dyn Metadata) -> Result<(), StoreError> {
     leases::deaths(meta).await?;
     leases::tasks_that_are_over(meta).await?;
     models::once_for_each_rung(meta).await?;
-    analyses::one_at_a_time(meta).await
+    analyses::one_at_a_time(meta).await?;
+    drafts::labelled_step_by_step(meta).await
 }
 
 /// The checks of [`Files`].
@@ -93,6 +95,7 @@ pub fn dataset(now: i64) -> DatasetRecord {
         id: DatasetId::new(),
         name: "fire or smoke".into(),
         kind: TaskKind::ImageClassification,
+        labels: LabelKind::Classes,
         state: DatasetState::Empty,
         problem: None,
         hash: None,

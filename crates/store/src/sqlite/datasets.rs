@@ -12,6 +12,7 @@ fn read(row: &SqliteRow) -> Result<DatasetRecord> {
         id: row.word("id")?,
         name: row.get("name")?,
         kind: row.word("kind")?,
+        labels: row.word("labels")?,
         state: row.word("state")?,
         problem: row.json_or_none("problem")?,
         hash: row.get("hash")?,
@@ -27,12 +28,13 @@ fn missing(id: &DatasetId) -> StoreError {
 
 pub(super) async fn create(db: &SqliteMetadata, record: &DatasetRecord) -> Result<()> {
     sqlx::query(
-        "INSERT INTO datasets (id, name, kind, state, problem, hash, summary, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO datasets (id, name, kind, labels, state, problem, hash, summary, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(record.id.as_str())
     .bind(&record.name)
     .bind(record.kind.as_str())
+    .bind(record.labels.as_str())
     .bind(record.state.as_str())
     .bind(json_or_none(&record.problem)?)
     .bind(&record.hash)

@@ -2,6 +2,7 @@
 
 mod analyses;
 mod datasets;
+mod drafts;
 mod events;
 mod fleets;
 mod idempotency;
@@ -13,8 +14,8 @@ mod workers;
 
 use async_trait::async_trait;
 use kindling_spec::{
-    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, FleetId, ModelId, TaskId, TaskState,
-    TrialId, TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, DraftId, FleetId, ModelId, TaskId,
+    TaskState, TrialId, TrialState,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -30,8 +31,9 @@ use std::{
 };
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetRecord, Job,
-    Metadata, ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, TaskRecord, TrialRecord,
+    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, DraftCounts,
+    DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event, FileRecord, FleetRecord, Job, Metadata,
+    ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord,
     WorkerRecord,
 };
 
@@ -378,6 +380,65 @@ impl Metadata for SqliteMetadata {
     }
     async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>> {
         analyses::delete(self, subject).await
+    }
+
+    async fn create_draft(&self, record: &DraftRecord) -> Result<()> {
+        drafts::create(self, record).await
+    }
+    async fn draft(&self, id: &DraftId) -> Result<DraftRecord> {
+        drafts::get(self, id).await
+    }
+    async fn drafts(&self, after: Option<&DraftId>, limit: u32) -> Result<Vec<DraftRecord>> {
+        drafts::page(self, after, limit).await
+    }
+    async fn draft_counts(&self, id: &DraftId) -> Result<DraftCounts> {
+        drafts::counts(self, id).await
+    }
+    async fn add_draft_classes(&self, id: &DraftId, add: &[String], now: i64) -> Result<Vec<String>> {
+        drafts::add_classes(self, id, add, now).await
+    }
+    async fn delete_draft(&self, id: &DraftId) -> Result<()> {
+        drafts::delete(self, id).await
+    }
+    async fn draft_packs(&self) -> Result<BTreeSet<String>> {
+        drafts::packs(self).await
+    }
+    async fn add_draft_examples(&self, id: &DraftId, examples: &[DraftExampleRecord], now: i64) -> Result<u64> {
+        drafts::add_examples(self, id, examples, now).await
+    }
+    async fn draft_example(&self, id: &DraftId, number: u32) -> Result<DraftExampleRecord> {
+        drafts::example(self, id, number).await
+    }
+    async fn draft_examples(
+        &self,
+        id: &DraftId,
+        filter: &DraftFilter,
+        after: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<DraftExampleRecord>> {
+        drafts::examples(self, id, filter, after, limit).await
+    }
+    async fn label_draft_example(
+        &self,
+        id: &DraftId,
+        number: u32,
+        state: DraftState,
+        label: Option<&Annotation>,
+        now: i64,
+    ) -> Result<DraftExampleRecord> {
+        drafts::label(self, id, number, state, label, now).await
+    }
+    async fn suggest_draft_labels(&self, id: &DraftId, model: &ModelId, suggestions: &[Suggestion]) -> Result<()> {
+        drafts::suggest(self, id, model, suggestions).await
+    }
+    async fn accept_suggestions(
+        &self,
+        id: &DraftId,
+        numbers: Option<&[u32]>,
+        at_most: Option<f64>,
+        now: i64,
+    ) -> Result<Vec<u32>> {
+        drafts::accept(self, id, numbers, at_most, now).await
     }
 
     async fn append_event(&self, task: &TaskId, kind: &str, data: &Value, now: i64) -> Result<i64> {
