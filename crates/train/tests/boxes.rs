@@ -4,7 +4,7 @@
 
 use kindling_data::{BoxView, Dataset, Labels, Limits, ingest_as};
 use kindling_models::build_graph;
-use kindling_models::tasks::object_detection::{figures, seen};
+use kindling_models::tasks::object_detection::{Figures, figures, seen};
 use kindling_spec::{Genome, Metric, Objective, TaskKind, Value};
 use kindling_train::{
     BoxedExamples, Examples, RungInput, RungOutcome, TrainError, TrialConfig, open_device, params_of, run_rung, truths,
@@ -110,10 +110,10 @@ fn rung(
     run_rung(&open_device("flex").unwrap(), input, &mut |_| {}, &AtomicBool::new(false))
 }
 
-fn map50(config: &TrialConfig, view: &BoxView, outcome: &RungOutcome) -> f64 {
+fn measured(config: &TrialConfig, view: &BoxView, outcome: &RungOutcome) -> Figures {
     let shape = <[usize; 3]>::try_from(config.graph.output_shape().unwrap()).unwrap();
     let all = view.validation.iter().map(|boxed| truths(&boxed.boxes)).collect();
-    figures(&seen(&outcome.validation_answers, shape, all), &view.classes, &objective(), None).map50
+    figures(&seen(&outcome.validation_answers, shape, all), &view.classes, &objective(), None)
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn learns_where_things_are_and_goes_on_from_a_checkpoint_to_the_bit() {
     assert_eq!(config.genome.params.len(), params_of(TaskKind::ObjectDetection).len() + 10);
     let first = rung(&config, &dataset, &view, None, 0..6).unwrap();
     let second = rung(&config, &dataset, &view, Some(&first.checkpoint), 6..30).unwrap();
-    let (early, late) = (map50(&config, &view, &first), map50(&config, &view, &second));
+    let (early, late) = (measured(&config, &view, &first).map50, measured(&config, &view, &second).map50);
     println!("{early} {late}, {} images a second", second.images_per_second);
     assert!(late > 0.9, "mAP@.5 is {late} after 30 epochs");
     assert!(second.train_loss < first.train_loss);
@@ -172,10 +172,10 @@ fn try_out() {
     for to in std::env::var("KINDLING_EPOCHS").unwrap_or("5,20,60".into()).split(',').map(|e| e.parse().unwrap()) {
         let outcome = rung(&config, &dataset, &view, checkpoint.as_deref(), from..to).unwrap();
         seconds += outcome.seconds;
-        let found = map50(&config, &view, &outcome);
+        let found = measured(&config, &view, &outcome);
         println!(
-            "{to} epochs, {seconds:.0} s, {:.0} images/s: loss {:.3}, mAP@.5 {found:.4}",
-            outcome.images_per_second, outcome.train_loss
+            "{to} epochs, {seconds:.0} s, {:.0} images/s: loss {:.3}, mAP@.5 {:.4}, mAP {:.4}",
+            outcome.images_per_second, outcome.train_loss, found.map50, found.map
         );
         (checkpoint, from) = (Some(outcome.checkpoint), to);
     }
