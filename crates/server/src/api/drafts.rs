@@ -397,8 +397,8 @@ pub(crate) async fn label(
     Path((id, number)): Path<(String, String)>,
     body: JsonBody,
 ) -> Answered {
-    let wanted: LabelRequest = body.parse()?;
     let (id, before) = find(&app, &id, &number).await?;
+    let wanted: LabelRequest = body.parse()?;
     let saved = app.service().label_example(&id, before.number, &wanted).await?;
     Ok(Json(DraftExample::new(&id, saved)).into_response())
 }

@@ -506,6 +506,8 @@ function sure() {
   return examples.filter((e) => open(e) && e.suggestion && e.doubt <= most).sort((a, b) => b.doubt - a.doubt);
 }
 
+const suggested = ({ class: name, boxes }) => name ?? (boxes.map((box) => box.class).join(", ") || "nothing");
+
 function drawBulk() {
   const any = examples.some((e) => open(e) && e.suggestion);
   $("#bulk").hidden = !any;
@@ -518,7 +520,7 @@ function drawBulk() {
   $("#bulk-grid").replaceChildren(...taken.slice(0, 24).map((example) => {
     const figure = element("button", { type: "button", class: "thumb-said", title: example.path });
     figure.append(element("img", { src: `${example.image}?size=160`, alt: "", loading: "lazy" }),
-      element("span", { class: "small" }, `${example.suggestion.class ?? `${example.suggestion.boxes.length} boxes`} ${Math.round(100 * (1 - example.doubt))}%`));
+      element("span", { class: "small" }, `${suggested(example.suggestion)} ${Math.round(100 * (1 - example.doubt))}%`));
     figure.addEventListener("click", () => { show(order.indexOf(example.index)); root.scrollIntoView({ block: "start" }); stage.focus({ preventScroll: true }); });
     return figure;
   }));

@@ -50,7 +50,7 @@ pub(super) fn audit_words(audit: &Audit) -> Markup {
     html! {
         p.small {
             "A box is " (share(boxes.width)) " of its picture's width, and " (share(boxes.height)) " of its height. "
-            "At most " (boxes.most) " are in one picture; " (plain::counted(empty as u64, "picture"))
+            "A picture has at most " (boxes.most) "; " (plain::counted(empty as u64, "picture"))
             @if empty == 1 { " shows none." } @else { " show none." }
         }
     }

@@ -37,6 +37,7 @@ pub(crate) async fn show(
 
 fn heading(record: &DatasetRecord) -> Markup {
     let parent = record.summary.as_ref().and_then(|summary| summary.get("parent"));
+    let draft = record.summary.as_ref().and_then(|summary| summary.get("draft")?.as_str());
     let count =
         |parent: &serde_json::Value, name: &str| parent.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     html! {
@@ -48,6 +49,9 @@ fn heading(record: &DatasetRecord) -> Markup {
                     "A new version of " a href={ "/datasets/" (parent.get("dataset").and_then(serde_json::Value::as_str).unwrap_or_default()) } { "another data set" }
                     ": " (plain::counted(count(parent, "relabelled"), "label")) " changed, " (plain::counted(count(parent, "removed"), "picture")) " removed."
                 }
+            }
+            @if let Some(draft) = draft {
+                p.small { "Made of " a href={ "/drafts/" (draft) } { "a draft" } ", which can be gone on with." }
             }
         }
     }

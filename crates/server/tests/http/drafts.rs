@@ -60,11 +60,17 @@ async fn raw_pictures_become_a_data_set_with_exactly_these_boxes() {
     let left = server.get(&format!("{path}/examples?state=unlabelled")).await.is(200).json();
     assert_eq!(left["items"][0]["index"], 23);
 
-    // A second process over the same data finds all of it, as after a kill.
+    // A second process over the same data finds all of it, as after a kill, and removes a pack that nothing names.
+    let packs = server.service.data_dir().join("files/drafts");
+    let orphan = packs.join(kindling_spec::DraftId::new().as_str()).join("x/pictures.pack");
+    std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();
+    std::fs::write(&orphan, b"left over").unwrap();
     let again = Service::open(server.service.data_dir(), Limits::default()).await.unwrap();
     let id = path.rsplit('/').next().unwrap().parse().unwrap();
     let (_, counts) = again.draft(&id).await.unwrap();
     assert_eq!((counts.labelled, counts.skipped), (22, 1));
+    assert!(!orphan.exists());
+    server.get(&format!("{path}/examples/3/image")).await.is(200);
 
     let sealed = server.post(&format!("{path}/seal"), &json!({"name": "hill"})).await.is(201);
     let made = sealed.json();
@@ -86,6 +92,8 @@ async fn raw_pictures_become_a_data_set_with_exactly_these_boxes() {
         let image = server.get(example["image"].as_str().unwrap()).await.is(200);
         assert_eq!(image.body, png(i + 1, 32));
     }
+    let page = server.get(&sealed.header("location")[3..]).await.is(200).text();
+    assert!(page.contains(&format!("href=\"{}\"", &path[3..])), "{page}");
     // The draft goes on; the data set does not change.
     patch(&server, &format!("{path}/examples/0"), &json!({"boxes": boxes(1)})).await.is(200);
     let next = server.post(&format!("{path}/seal"), &json!({})).await.is(201).json();
