@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use kindling_graph::{Graph, GraphBuilder, InputSpec, Op, Source, Tensor as Array, Weights, execute, fold_batch_norm};
 use kindling_models::backbones::{BACKBONES, Cut, End};
 use kindling_models::{FAMILIES, Network, build_graph, initial_weights, random::Random};
-use kindling_spec::{Domain, Genome, Value};
+use kindling_spec::{Domain, Genome, TaskKind, Value};
 
 fn draw(domain: &Domain, random: &mut Random) -> Value {
     match domain {
@@ -23,11 +23,14 @@ fn graphs(each: usize) -> Vec<Graph> {
     let mut graphs = Vec::new();
     for family in FAMILIES {
         let before = graphs.len();
+        // A backbone on pictures in which to find objects is never smaller.
+        let large = family.backbone().is_some() && family.kind() == TaskKind::ObjectDetection;
+        let most = if large { 12_000_000 } else { 3_000_000 };
         while graphs.len() < before + each {
             let params = family.params().into_iter().map(|p| (p.name, draw(&p.domain, &mut random)));
             let genome = Genome { family: family.name().into(), params: params.collect() };
             let graph = build_graph(&genome, 3).unwrap();
-            if graph.cost().unwrap().macs < 3_000_000 {
+            if graph.cost().unwrap().macs < most {
                 graphs.push(graph);
             }
         }
