@@ -36,6 +36,18 @@ pub(crate) fn difference(kind: Answer, left: &[f32], right: &[f32], tolerance: f
     }
 }
 
+/// How many objects of two answers have one in the other that is no further than `tolerance`, and how many there are; those that
+/// need none left out.
+pub(crate) fn partners(left: &[f32], right: &[f32], tolerance: f32) -> [usize; 2] {
+    let count = |from: &[f32], to: &[f32]| {
+        let sure = from.chunks_exact(OBJECT_NUMBERS).filter(|object| object[1] > LEAST_SCORE + tolerance);
+        let (near, far): (Vec<_>, Vec<_>) = sure.partition(|object| unmatched(object, to, 0.0) <= tolerance);
+        [near.len(), near.len() + far.len()]
+    };
+    let [one, other] = [count(left, right), count(right, left)];
+    [one[0] + other[0], one[1] + other[1]]
+}
+
 /// How far an answer is from a map's, `tolerance` being what a score may be off by.
 ///
 /// Two places of a map that are all but equal are a peak in the one or the other. So each object said must be one of those that
@@ -100,4 +112,56 @@ fn least(answer: &[f32]) -> f32 {
 
 fn most(a: f32, b: f32) -> f32 {
     if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: [f32; 6] = [0.0, 0.9, 0.1, 0.1, 0.5, 0.5];
+
+    fn moved(mut object: [f32; 6], at: usize, by: f32) -> [f32; 6] {
+        object[at] += by;
+        object
+    }
+
+    #[test]
+    fn objects_are_compared_with_the_nearest_of_their_class() {
+        let far = |a: &[f32], b: &[f32]| difference(Answer::Boxes, a, b, 1e-4);
+        let two = moved(ONE, 4, 0.3);
+        assert_eq!(far(&[ONE, two].concat(), &[two, ONE].concat()), 0.0);
+        assert!((far(&ONE, &moved(ONE, 3, 0.02)) - 0.02).abs() < 1e-6);
+        assert!((far(&ONE, &moved(ONE, 1, -0.03)) - 0.03).abs() < 1e-6);
+        // Another class, or nothing: the score of what is missing.
+        assert_eq!(far(&ONE, &moved(ONE, 0, 1.0)), 0.9);
+        assert_eq!(far(&ONE, &[]), 0.9);
+        assert_eq!(far(&[], &ONE), 0.9);
+        // One that is hardly said need not be.
+        assert_eq!(far(&[0.0, 0.05, 0.1, 0.1, 0.5, 0.5], &[]), 0.0);
+        assert_eq!(partners(&[ONE, two].concat(), &moved(ONE, 1, 0.01), 0.1), [2, 3]);
+        assert!(far(&[0.0, f32::NAN, 0.1, 0.1, 0.5, 0.5], &ONE).is_nan() && far(&ONE, &ONE[..5]).is_nan());
+        assert_eq!(difference(Answer::Classes, &[0.25, 0.75], &[0.5, 0.5], 1e-4), 0.25);
+    }
+
+    #[test]
+    fn places_that_are_all_but_equal_may_be_a_peak_or_not() {
+        // One class on 1 x 4 places; the first two are a peak but for rounding, the last is one beyond doubt.
+        let mut map = vec![1.0, 1.0 + 1e-6, -1.0, 2.0];
+        map.extend([0.0; 16]);
+        let shape = [5, 1, 4];
+        let at = |places: &[usize]| {
+            objects_answer(&places.iter().map(|place| object_at(&map, shape, *place)).collect::<Vec<_>>())
+        };
+        let far = |places: &[usize]| difference_from_map(&at(places), &map, shape, 1e-4);
+        assert_eq!(map_answer(&map, shape), at(&[3, 1]));
+        for said in [&[3, 1][..], &[3, 0], &[3, 0, 1]] {
+            assert!(far(said) < 1e-6, "{said:?}");
+        }
+        // The last is missing; a place that is no peak is said.
+        assert!(far(&[1]) > 0.4 && far(&[3, 1, 2]) > 0.2);
+        let mut other = at(&[3, 1]);
+        other[2] += 0.1;
+        assert!((difference_from_map(&other, &map, shape, 1e-4) - 0.1).abs() < 1e-6);
+        assert!(difference_from_map(&at(&[3, 1]), &map[1..], shape, 1e-4) > 0.5);
+    }
 }

@@ -1,8 +1,7 @@
 //! The model card: what a model is, what it was made from, how good it is, what it costs, and how to
 //! check each of these again. Plain data, written as `card.json`; `card.md` is the same for people.
 
-use crate::FileInfo;
-use kindling_graph::Answer;
+use crate::{FileInfo, SplitMetrics};
 use kindling_spec::{Genome, Metric, Split, TaskSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -117,102 +116,6 @@ pub struct AuditSummary {
     pub warnings: Vec<String>,
 }
 
-/// Figures on one split, by the kind of the task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum SplitMetrics {
-    /// Of one class an image.
-    Classes(CardMetrics),
-    /// Of boxes in images.
-    Boxes(BoxMetrics),
-}
-
-impl SplitMetrics {
-    /// Those of one class an image, if they are.
-    pub fn classes(&self) -> Option<&CardMetrics> {
-        match self {
-            Self::Classes(metrics) => Some(metrics),
-            Self::Boxes(_) => None,
-        }
-    }
-
-    /// Those of boxes, if they are.
-    pub fn boxes(&self) -> Option<&BoxMetrics> {
-        match self {
-            Self::Classes(_) => None,
-            Self::Boxes(metrics) => Some(metrics),
-        }
-    }
-
-    /// Examples measured.
-    pub fn examples(&self) -> u64 {
-        match self {
-            Self::Classes(metrics) => metrics.examples,
-            Self::Boxes(metrics) => metrics.examples,
-        }
-    }
-
-    /// The task's objective.
-    pub fn objective(&self) -> &ObjectiveValue {
-        match self {
-            Self::Classes(metrics) => &metrics.objective,
-            Self::Boxes(metrics) => &metrics.objective,
-        }
-    }
-}
-
-impl From<CardMetrics> for SplitMetrics {
-    fn from(metrics: CardMetrics) -> Self {
-        Self::Classes(metrics)
-    }
-}
-
-impl From<BoxMetrics> for SplitMetrics {
-    fn from(metrics: BoxMetrics) -> Self {
-        Self::Boxes(metrics)
-    }
-}
-
-/// How well objects are found on one split. What there is no box to measure by is absent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BoxMetrics {
-    /// Images measured.
-    pub examples: u64,
-    /// True boxes in them.
-    pub boxes: u64,
-    /// Mean of the classes' average precision, a box being right where it overlaps a true one by half (intersection over union).
-    pub map50: Option<f64>,
-    /// The same, mean over overlaps from .5 to .95: COCO's AP.
-    pub map: Option<f64>,
-    /// Harmonic mean of precision and recall at the card's `at_least`, an object being right where its centre lies in a true box.
-    pub centroid_f1: Option<f64>,
-    /// Share of the objects said at the card's `at_least` that overlap a true box by half.
-    pub precision: Option<f64>,
-    /// Share of the true boxes that are found so.
-    pub recall: Option<f64>,
-    /// In the order of the labels.
-    pub per_class: Vec<BoxClassMetrics>,
-    /// The task's objective.
-    pub objective: ObjectiveValue,
-}
-
-/// How well one class's objects are found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BoxClassMetrics {
-    /// Its name.
-    pub label: String,
-    /// Average precision at an overlap of half; absent if there are no true boxes.
-    pub ap50: Option<f64>,
-    /// Mean of it over overlaps from .5 to .95.
-    pub ap: Option<f64>,
-    /// Share of the objects said that are right; absent if none was said.
-    pub precision: Option<f64>,
-    /// Share of its true boxes that were found; absent if there are none.
-    pub recall: Option<f64>,
-    /// Its true boxes.
-    pub boxes: u64,
-}
-
 /// Figures on one split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardMetrics {
@@ -251,10 +154,10 @@ pub struct CardInt8 {
     /// Share answered right; absent of tasks that find objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
-    /// As [`BoxMetrics::map50`].
+    /// As [`BoxMetrics::map50`](crate::BoxMetrics::map50).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map50: Option<f64>,
-    /// As [`BoxMetrics::map`].
+    /// As [`BoxMetrics::map`](crate::BoxMetrics::map).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<f64>,
     /// Test examples on which the file was compared with the whole-number network, which the files in C, Rust and JavaScript are.
@@ -446,82 +349,3 @@ pub fn hash_of_hashes<S: AsRef<str>>(hashes: impl IntoIterator<Item = S>) -> Str
     }
     crate::bundle::hex(&digest.finalize())
 }
-
-/// How to check a bundle's figures again, for the files it holds.
-pub fn how_to_check(files: &[FileInfo], answer: Answer) -> Vec<HowTo> {
-    let how = |figure: &str, command: &str| HowTo { figure: figure.into(), command: command.into() };
-    let mut list = vec![how("that no file was changed since it was written", "sha256sum -c SHA256SUMS")];
-    let has = |name: &str| files.iter().any(|file| file.name == name);
-    if has("predict.py") {
-        list.push(how("the answer for some images, with nothing of ours", "python3 predict.py IMAGE..."));
-        if answer == Answer::Boxes {
-            list.push(how("the same, drawn over the image", "python3 predict.py --draw OUT.png IMAGE"));
-        }
-    }
-    if has("model.onnx") {
-        list.push(how("the answer for some images", "kindling predict model.onnx IMAGE..."));
-    }
-    if has("model.onnx") && answer == Answer::Boxes {
-        list.push(how(
-            "average precision, on a folder of images with their boxes in COCO's JSON, whose categories bear the labels' names (needs \
-             Python with onnxruntime, numpy, pillow and pycocotools; lay images with transparency over white first)",
-            AVERAGE_PRECISION,
-        ));
-    }
-    if has("model.onnx") && answer == Answer::Classes {
-        list.push(how(
-            "accuracy and confusion matrix, on a folder that holds one folder a label (needs Python with onnxruntime, numpy and pillow; \
-             lay images with transparency over white first)",
-            ACCURACY,
-        ));
-    }
-    list.push(how(
-        "which files were in a split: compare with the split's `sha256`",
-        "sha256sum FOLDER/*/* | cut -c1-64 | LC_ALL=C sort | sha256sum",
-    ));
-    list
-}
-
-/// Measures average precision with nothing of ours.
-const AVERAGE_PRECISION: &str = r#"python3 - FOLDER BOXES.json <<'END'
-import json, pathlib, sys
-import numpy, onnxruntime
-from PIL import Image, ImageOps
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
-truth = COCO(sys.argv[2])
-numbers = {kind["name"]: kind["id"] for kind in truth.dataset["categories"]}
-found = []
-for picture in truth.dataset["images"]:
-    image = ImageOps.exif_transpose(Image.open(pathlib.Path(sys.argv[1], picture["file_name"]))).convert("RGB")
-    answer = session.run(["boxes", "scores", "classes"], {"image": numpy.asarray(image)[None]})
-    for box, score, kind in zip(*(part[0] for part in answer)):
-        left, top, right, bottom = (float(side) for side in box * (image.size * 2))
-        if score > 0:
-            found.append({"image_id": picture["id"], "category_id": numbers[labels[kind]], "score": float(score),
-                          "bbox": [left, top, right - left, bottom - top]})
-measure = COCOeval(truth, truth.loadRes(found), "bbox")
-measure.params.catIds = [numbers[label] for label in labels]
-measure.evaluate()
-measure.accumulate()
-measure.summarize()
-END"#;
-
-/// Measures accuracy with nothing of ours.
-const ACCURACY: &str = r#"python3 - FOLDER <<'END'
-import json, pathlib, sys
-import numpy, onnxruntime
-from PIL import Image, ImageOps
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
-confusion = numpy.zeros((len(labels), len(labels)), int)
-for truth, label in enumerate(labels):
-    for path in sorted(pathlib.Path(sys.argv[1], label).iterdir()):
-        image = numpy.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-        answer = session.run(None, {"image": image[None]})[0][0].argmax()
-        confusion[truth, answer] += 1
-print(labels, confusion, sep="\n")
-print("accuracy", confusion.trace() / confusion.sum())
-END"#;

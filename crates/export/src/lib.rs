@@ -13,27 +13,31 @@ mod card_markdown;
 mod error;
 mod fleet;
 pub mod formats;
+mod how_to_check;
 mod int8_file;
 mod latency;
 mod machine;
 mod onnx_proto;
 mod preprocess;
 mod runtime;
+mod split_metrics;
 mod verify;
 
 pub use answer::{AT_LEAST, LEAST_SCORE, OBJECT_NUMBERS, objects_answer};
 pub use archive::{bundle_zip, zip_files};
 pub use bundle::{BundleInput, FileInfo, Int8, Judge, Truth, write_bundle};
 pub use card::{
-    AuditSummary, BoxClassMetrics, BoxMetrics, CARD_VERSION, Card, CardData, CardDecision, CardInt8, CardLatency,
-    CardMetrics, CardUnknown, Check, ClassMetrics, Energy, HowTo, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue,
-    Refused, ReliabilityBin, SplitMetrics, SplitSummary, Versions, hash_of_hashes, how_to_check,
+    AuditSummary, CARD_VERSION, Card, CardData, CardDecision, CardInt8, CardLatency, CardMetrics, CardUnknown, Check,
+    ClassMetrics, Energy, HowTo, MakingCost, ModelCost, OWNERSHIP, ObjectiveValue, Refused, ReliabilityBin,
+    SplitSummary, Versions, hash_of_hashes,
 };
 pub use error::ExportError;
 pub use fleet::{FLEET_VERSION, FleetEntry, FleetManifest, ROUTER, folder_name};
+pub use how_to_check::how_to_check;
 pub use latency::{LATENCY_METHOD, Latency, measure_latency};
 pub use machine::{EnergyMeter, cpu_name};
 pub use runtime::OnnxModel;
+pub use split_metrics::{BoxClassMetrics, BoxMetrics, SplitMetrics};
 pub use verify::{Example, Finding, verify_bundle};
 
 /// The folded network alone as ONNX, for measuring: float `[1, C, H, W]`, normalised, in; what the graph gives out.

@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use kindling_export::{formats::*, *};
-use kindling_graph::{GraphBuilder, InputSpec, Weights};
+use kindling_graph::{Answer, GraphBuilder, InputSpec, Op, Weights, find_objects};
 use kindling_spec::ExportFormat;
 
 fn onnx(graph: &kindling_graph::Graph, weights: &Weights) -> Vec<u8> {
@@ -96,7 +96,7 @@ fn the_file_s_operators_are_the_golden_ones() {
 fn write_files_for_onnxruntime() {
     let dir = std::path::PathBuf::from(std::env::var_os("KINDLING_ONNX_DIR").unwrap());
     std::fs::create_dir_all(&dir).unwrap();
-    for (name, graph) in graphs() {
+    for (name, graph) in every_kind() {
         let weights = weights(&graph);
         std::fs::write(dir.join(format!("{name}.onnx")), onnx(&graph, &weights)).unwrap();
         let cases: Vec<_> = judges(&graph, &weights)
@@ -122,5 +122,59 @@ fn print_times() {
             println!("{name} {width}x{height}: first {first:?}, then {:?}", start.elapsed() - first);
         }
         println!("{name} {:?}", measure_latency(&graph, None).unwrap());
+    }
+}
+
+#[test]
+fn a_detector_s_file_finds_what_its_map_says_and_says_what_it_is() {
+    for (name, graph) in detectors() {
+        let weights = weights(&graph);
+        let model = OnnxModel::load(&onnx(&graph, &weights)).unwrap();
+        assert_eq!((model.answer(), model.labels()), (Answer::Boxes, labels_of(&graph).as_slice()));
+        assert_eq!(model.at_least(), AT_LEAST as f32);
+        let pictures: Vec<_> = (0..3).map(|seed| picture(50, 33, seed)).collect();
+        let batch = model.detect_batch(&pictures.concat(), 3, 50, 33, 0.0).unwrap();
+        for (rgb, found) in pictures.iter().zip(&batch) {
+            let map = output(&graph, &weights, rgb, 50, 33);
+            let expected = find_objects(&map, map_shape(&graph), f32::MIN_POSITIVE);
+            assert!(expected.len() >= 3 && expected.len() == found.len(), "{name}: {expected:?} {found:?}");
+            for (expected, found) in expected.iter().zip(found) {
+                let far = expected.sides.iter().zip(&found.sides).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let score = (expected.score - found.score).abs();
+                assert!(expected.class == found.class && far < TOLERANCE && score < TOLERANCE, "{name}: {far} {score}");
+            }
+            assert_eq!(model.detect(rgb, 50, 33, 0.0).unwrap().len(), found.len());
+            let [first, second] = [found[0].score, found[1].score];
+            let sure = model.detect(rgb, 50, 33, (first + second) / 2.0).unwrap();
+            assert!(sure.len() == usize::from(first > second) || first == second, "{name}: {sure:?}");
+        }
+        assert!(matches!(model.detect(&[0; 5], 2, 1, 0.0), Err(ExportError::Image(_))));
+        let error = model.predict(&pictures[0], 50, 33).unwrap_err().to_string();
+        assert!(error.contains("ask it to detect"), "{error}");
+    }
+    let graph = everything();
+    let model = OnnxModel::load(&onnx(&graph, &weights(&graph))).unwrap();
+    let error = model.detect(&picture(9, 9, 0), 9, 9, 0.0).unwrap_err().to_string();
+    assert!(error.contains("ask it to predict"), "{error}");
+}
+
+/// A map of more places than objects are said, and of equals.
+#[test]
+fn a_hundred_objects_are_said_at_most_and_equals_come_in_order() {
+    let mut net = GraphBuilder::new(InputSpec { height: 12, width: 16, ..InputSpec::rgb(8) });
+    let (kernel, strides, pads) = ([1; 2], [1; 2], [0; 4]);
+    let head = Op::Conv { out_channels: 6, kernel, strides, pads, group: 1, bias: true };
+    let x = net.push("head", head, &[net.input()]);
+    let graph = net.finish_as(x, Answer::Boxes).unwrap();
+    let mut weights = weights(&graph);
+    weights.get_mut("head.weight").unwrap().data.fill(0.0);
+    weights.get_mut("head.bias").unwrap().data = vec![0.0, 1.0, 9.0, -200.0, -1.0, 0.5];
+    let model = OnnxModel::load(&onnx(&graph, &weights)).unwrap();
+    let found = model.detect(&picture(16, 12, 0), 16, 12, 0.0).unwrap();
+    let expected = find_objects(&output(&graph, &weights, &picture(16, 12, 0), 16, 12), map_shape(&graph), 0.0);
+    assert_eq!(found.len(), 100);
+    for (a, b) in expected.iter().zip(&found) {
+        let sides = a.sides.iter().zip(&b.sides).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(a.class == b.class && (a.score - b.score).abs() < 1e-6 && sides < 1e-6, "{a:?} {b:?}");
     }
 }

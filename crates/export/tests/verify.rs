@@ -13,19 +13,25 @@ use std::fs;
 use std::path::Path;
 
 fn bundle(out: &Path, seed: u64) {
-    let graph = same_padded();
-    let weights = kindling_graph::random_weights_with(&graph, seed, kindling_graph::Statistics::Random).unwrap();
-    let quantized = quantized(&graph, &weights).unwrap();
-    let pictures = levels(&graph);
-    let truth = [0; 24];
-    let mut card = card(&graph);
+    bundle_of(&same_padded(), out, seed);
+}
+
+fn bundle_of(graph: &kindling_graph::Graph, out: &Path, seed: u64) {
+    let weights = kindling_graph::random_weights_with(graph, seed, kindling_graph::Statistics::Random).unwrap();
+    let quantized = quantized(graph, &weights).unwrap();
+    let pictures = levels(graph);
+    let truth = match graph.answer {
+        kindling_graph::Answer::Classes => Truth::Classes(&[0; 24]),
+        kindling_graph::Answer::Boxes => Truth::Boxes(&|found| [found.len() as f64 / 32.0, 0.5]),
+    };
+    let mut card = card(graph);
     card.task.exports.retain(|format| *format != ExportFormat::Burnpack);
     let input = BundleInput {
-        graph: &graph,
+        graph,
         weights: &weights,
-        int8: Some(Int8 { quantized: &quantized, pictures: &pictures, truth: Truth::Classes(&truth) }),
-        labels: &labels(),
-        judges: &judges(&graph, &weights),
+        int8: Some(Int8 { quantized: &quantized, pictures: &pictures, truth }),
+        labels: &labels_of(graph),
+        judges: &judges(graph, &weights),
         formats: &card.task.exports.clone(),
         card,
         extra_files: vec![],
@@ -195,6 +201,56 @@ fn every_kind_of_damage_is_found_and_named() {
         assert!(found.iter().any(|text| text.starts_with(expected)), "{kind}: {found:?}");
     }
     assert!(matches!(verify_bundle(home.path(), &[]), Err(ExportError::Model(_))));
+}
+
+#[test]
+fn a_detector_s_files_are_held_to_each_other() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, other) = (home.path().join("good"), home.path().join("other"));
+    bundle_of(&plain_boxes(), &dir, 3);
+    bundle_of(&plain_boxes(), &other, 4);
+    // On pictures of one colour and of noise an untrained network finds much that is a peak but for rounding.
+    let examples: Vec<Example> = (0..4)
+        .map(|seed| Example {
+            rgb: picture(60, 45, seed),
+            width: 60,
+            height: 45,
+            label: "fire".into(),
+            sha256: format!("{seed:064x}"),
+        })
+        .collect();
+    let findings = verify_bundle(&dir, &examples).unwrap();
+    let of =
+        |file: &str| findings.iter().filter(|f| f.file == file && f.what.starts_with("answers")).collect::<Vec<_>>();
+    for file in ["model.onnx", "weights.safetensors", "model.c"] {
+        assert!(!of(file).is_empty() && of(file).iter().all(|f| f.ok), "{file}: {findings:?}");
+    }
+    assert!(findings.iter().any(|f| f.what == "average precision" && f.ok && f.said == "0.6250"), "{findings:?}");
+    let card: Card = serde_json::from_slice(&fs::read(dir.join("card.json")).unwrap()).unwrap();
+    let int8 = card.int8.as_ref().unwrap();
+    assert_eq!((int8.accuracy, int8.map50, int8.map, int8.examples), (None, Some(0.75), Some(0.5), 24));
+    assert!(int8.agreement >= 0.9, "{int8:?}");
+    let text = fs::read_to_string(dir.join("card.md")).unwrap();
+    for words in ["Finds: fire", "mAP@.5 0.7500, -0.1250 below", "at least 0.450", "F1 of centres", "--draw OUT.png"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    for (file, line) in [
+        ("model.h", "#define MODEL_AT_LEAST 0.45f\n"),
+        ("model_int8.h", "#define MODEL_INT8_AT_LEAST 0.45f\n"),
+        ("model.rs", "pub const AT_LEAST: f32 = 0.45;\n"),
+        ("model_int8.rs", "pub const AT_LEAST: f32 = 0.45;\n"),
+        ("model.js", "export const atLeast = 0.45;\n"),
+        ("model.html", "export const atLeast = 0.45;\n"),
+    ] {
+        assert!(fs::read_to_string(dir.join(file)).unwrap().contains(line), "{file}");
+    }
+    for file in ["model.onnx", "model.int8.onnx"] {
+        assert_eq!(OnnxModel::load(&fs::read(dir.join(file)).unwrap()).unwrap().at_least(), 0.45, "{file}");
+    }
+    fs::copy(other.join("weights.safetensors"), dir.join("weights.safetensors")).unwrap();
+    cover(&dir);
+    let findings = verify_bundle(&dir, &examples).unwrap();
+    assert!(findings.iter().any(|f| !f.ok && f.what.starts_with("answers as model.onnx")), "{findings:?}");
 }
 
 #[test]

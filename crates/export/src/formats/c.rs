@@ -155,7 +155,8 @@ fn whole(writer: &Writer, lowered: &Lowered, labels: &[String], int8: bool) -> S
     text.push_str(&writer.kernels);
     text.push_str(section(SHARED, "resize"));
     if lowered.answer == Answer::Classes {
-        text.push_str(section(SHARED, "softmax"));
+        text.push_str(section(SHARED, "softmax").trim_end());
+        text.push('\n');
     }
     text.push_str(&writer.constants);
     text.push('\n');

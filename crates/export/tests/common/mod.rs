@@ -1,126 +1,12 @@
 //! Graphs that use every operator, images, and a bundle's input.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod networks;
+
 use kindling_export::*;
 use kindling_graph::*;
 use kindling_spec::{Genome, Metric, Objective, Split, TaskKind, TaskSpec};
-
-/// Every operator but Softmax, odd kernels, strides, pads, groups, and a BatchNormalization that cannot be folded.
-pub(crate) fn everything() -> Graph {
-    let mut net = GraphBuilder::new(InputSpec::rgb(24));
-    let bare = net.batch_norm("first_bn", net.input());
-    let conv = Op::Conv { out_channels: 8, kernel: [3, 5], strides: [2, 1], pads: [1, 2, 0, 1], group: 1, bias: true };
-    let x = net.push("stem", conv, &[bare]);
-    let x = net.batch_norm("stem_bn", x);
-    let x = net.hard_swish("stem_act", x);
-    let pool = Op::MaxPool { kernel: [3, 3], strides: [1, 1], pads: [1, 1, 1, 1] };
-    let pooled = net.push("pool", pool, &[x]);
-    let left = net.depthwise("dw", pooled, 3, 1);
-    let left = net.batch_norm("dw_bn", left);
-    let left = net.relu6("dw_act", left);
-    let left = net.conv("pw", left, 8, 1, 1);
-    let sum = net.add("sum", left, x);
-    let average = Op::AveragePool { kernel: [2, 3], strides: [2, 2], pads: [0, 1, 1, 0] };
-    let x = net.push("average", average, &[sum]);
-    let x = net.grouped_conv("grouped", x, 6, 3, 1, 2);
-    let x = net.sigmoid("gate", x);
-    let x = net.conv("last", x, 12, 3, 2);
-    let x = net.relu("last_act", x);
-    let x = net.global_average_pool("gap", x);
-    let x = net.flatten("flat", x);
-    let x = net.dropout("drop", x, 0.2);
-    let x = net.gemm("hidden", x, 7);
-    let x = net.push("head", Op::Gemm { out_features: 3, bias: false }, &[x]);
-    net.finish(x).unwrap()
-}
-
-/// A graph that gives probabilities itself, flattening a map that is more than one pixel.
-pub(crate) fn with_softmax() -> Graph {
-    let mut net =
-        GraphBuilder::new(InputSpec { mean: vec![0.5, 0.4, 0.3], std: vec![0.25, 0.2, 0.3], ..InputSpec::rgb(32) });
-    let x = net.conv("c", net.input(), 4, 3, 2);
-    let x = net.relu("r", x);
-    let x = net.max_pool("m", x, 4, 4);
-    let x = net.flatten("f", x);
-    let x = net.gemm("g", x, 3);
-    let x = net.softmax("s", x);
-    net.finish(x).unwrap()
-}
-
-/// An inverted residual block as pretrained networks have it: TensorFlow's padding, more at the end, and its epsilon.
-pub(crate) fn same_padded() -> Graph {
-    let mut net = GraphBuilder::new(InputSpec::rgb(32));
-    let mut layer = |name: &str, x: Source, channels: usize, kernel: usize, strides: usize, group: usize| {
-        let all = kernel - strides.min(kernel);
-        let (before, after) = (all / 2, all - all / 2);
-        let (kernel, strides, pads) = ([kernel; 2], [strides; 2], [before, before, after, after]);
-        let op = Op::Conv { out_channels: channels, kernel, strides, pads, group, bias: false };
-        let x = net.push(name, op, &[x]);
-        net.push(&format!("{name}_bn"), Op::BatchNormalization { epsilon: 1e-3 }, &[x])
-    };
-    let x = layer("stem", Source::Input, 8, 3, 2, 1);
-    let y = layer("expand", x, 24, 1, 1, 1);
-    let y = layer("dw", y, 24, 5, 1, 24);
-    let y = layer("project", y, 8, 1, 1, 1);
-    let x = net.add("sum", x, y);
-    let pads = [1, 1, 2, 2];
-    let half = Op::Conv { out_channels: 8, kernel: [5, 5], strides: [2, 2], pads, group: 8, bias: false };
-    let x = net.push("half", half, &[x]);
-    let x = net.relu6("half_act", x);
-    let x = net.global_average_pool("gap", x);
-    let x = net.flatten("flat", x);
-    let x = net.gemm("fc", x, 3);
-    net.finish(x).unwrap()
-}
-
-/// Finds objects of two classes on 5 x 5 places, from depthwise layers.
-pub(crate) fn separable_boxes() -> Graph {
-    let mut net = GraphBuilder::new(InputSpec::rgb(40));
-    let x = net.conv("stem", net.input(), 8, 3, 2);
-    let x = net.batch_norm("stem_bn", x);
-    let mut x = net.relu6("stem_act", x);
-    for (name, channels) in [("a", 16), ("b", 24)] {
-        x = net.depthwise(&format!("{name}_dw"), x, 3, 2);
-        x = net.batch_norm(&format!("{name}_dw_bn"), x);
-        x = net.relu6(&format!("{name}_dw_act"), x);
-        x = net.conv(&format!("{name}_pw"), x, channels, 1, 1);
-        x = net.batch_norm(&format!("{name}_pw_bn"), x);
-        x = net.relu6(&format!("{name}_pw_act"), x);
-    }
-    map_of(net, x, 2)
-}
-
-/// Finds objects of one class on 7 x 9 places, from plain layers.
-pub(crate) fn plain_boxes() -> Graph {
-    let mut net = GraphBuilder::new(InputSpec { height: 28, width: 36, ..InputSpec::rgb(8) });
-    let x = net.conv("stem", net.input(), 7, 5, 2);
-    let x = net.hard_swish("stem_act", x);
-    let x = net.conv("body", x, 12, 3, 2);
-    let y = net.hard_swish("body_act", x);
-    let y = net.conv("more", y, 12, 3, 1);
-    let x = net.add("sum", x, y);
-    map_of(net, x, 1)
-}
-
-fn map_of(mut net: GraphBuilder, x: Source, classes: usize) -> Graph {
-    let (kernel, strides, pads) = ([1; 2], [1; 2], [0; 4]);
-    let head = Op::Conv { out_channels: classes + 4, kernel, strides, pads, group: 1, bias: true };
-    let x = net.push("head", head, &[x]);
-    net.finish_as(x, Answer::Boxes).unwrap()
-}
-
-/// Networks that find objects.
-pub(crate) fn detectors() -> Vec<(&'static str, Graph)> {
-    vec![("separable_boxes", separable_boxes()), ("plain_boxes", plain_boxes())]
-}
-
-pub(crate) fn every_kind() -> Vec<(&'static str, Graph)> {
-    graphs().into_iter().chain(detectors()).collect()
-}
-
-pub(crate) fn graphs() -> Vec<(&'static str, Graph)> {
-    vec![("everything", everything()), ("with_softmax", with_softmax()), ("same_padded", same_padded())]
-}
+pub(crate) use networks::*;
 
 pub(crate) fn labels() -> Vec<String> {
     ["fire", "smoke", "neither"].map(str::to_owned).to_vec()
@@ -206,15 +92,19 @@ pub(crate) fn output(graph: &Graph, weights: &Weights, rgb: &[u8], width: u32, h
     execute(graph, weights, &input).unwrap().data
 }
 
-/// How far the nearest object of the class is from each, both ways; infinite where they are not as many.
-pub(crate) fn objects_apart(a: &[f32], b: &[f32]) -> f32 {
-    let nearest = |object: &[f32], of: &[f32]| {
-        let same = of.chunks(OBJECT_NUMBERS).filter(|other| other[0] == object[0]);
+/// How far the nearest object of the class is from each; infinite where there is none.
+pub(crate) fn objects_from(a: &[f32], b: &[f32]) -> f32 {
+    let nearest = |object: &[f32]| {
+        let same = b.chunks(OBJECT_NUMBERS).filter(|other| other[0] == object[0]);
         let far = same.map(|other| object.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max));
         far.fold(f32::INFINITY, f32::min)
     };
-    let one = |a: &[f32], b: &[f32]| a.chunks(OBJECT_NUMBERS).map(|object| nearest(object, b)).fold(0.0, f32::max);
-    if a.len() == b.len() { one(a, b).max(one(b, a)) } else { f32::INFINITY }
+    a.chunks(OBJECT_NUMBERS).map(nearest).fold(0.0, f32::max)
+}
+
+/// The same both ways; infinite where they are not as many.
+pub(crate) fn objects_apart(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() == b.len() { objects_from(a, b).max(objects_from(b, a)) } else { f32::INFINITY }
 }
 
 pub(crate) fn judges(graph: &Graph, weights: &Weights) -> Vec<Judge> {
@@ -362,4 +252,14 @@ pub(crate) fn card(graph: &Graph) -> Card {
         files: vec![],
         how_to_check: vec![],
     }
+}
+
+/// Generated code keeps a pixel's channels side by side.
+pub(crate) fn channels_first<T: Copy>(numbers: &[T], [channels, height, width]: [usize; 3]) -> Vec<T> {
+    assert_eq!(numbers.len(), channels * height * width);
+    (0..channels).flat_map(|c| numbers.iter().skip(c).step_by(channels).copied()).collect()
+}
+
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }

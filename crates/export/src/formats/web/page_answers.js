@@ -65,9 +65,8 @@ window.kindling = { detect, detectRgb, mapRgb, labels, inputSize };
   // Frames over a picture or the camera, each at its shares of it.
   function frame(over, picture, objects) {
     const fit = () => {
-      for (const [side, length] of [["left", "offsetLeft"], ["top", "offsetTop"]]) over.style[side] = `${picture[length]}px`;
-      for (const [side, length] of [["width", "offsetWidth"], ["height", "offsetHeight"]]) {
-        over.style[side] = `${picture[length]}px`;
+      for (const side of ["left", "top", "width", "height"]) {
+        over.style[side] = `${picture[`offset${side[0].toUpperCase()}${side.slice(1)}`]}px`;
       }
     };
     fit();
@@ -77,7 +76,9 @@ window.kindling = { detect, detectRgb, mapRgb, labels, inputSize };
     over.replaceChildren(...[...objects].reverse().map(({ label, score, left, top, right, bottom }) => {
       const words = part("words", label, " ", percent(score)), made = part("frame", words);
       words.dir = "auto";
+      // The words stay inside.
       made.classList.toggle("low", top < 0.08);
+      made.classList.toggle("far", left > 0.7);
       for (const [side, share] of [["left", left], ["top", top], ["width", right - left], ["height", bottom - top]]) {
         made.style[side] = `${100 * share}%`;
       }

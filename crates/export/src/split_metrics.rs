@@ -1,0 +1,100 @@
+//! A card's figures on one split, by the kind of the task.
+
+use crate::{CardMetrics, ObjectiveValue};
+use serde::{Deserialize, Serialize};
+
+/// Figures on one split, by the kind of the task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SplitMetrics {
+    /// Of one class an image.
+    Classes(CardMetrics),
+    /// Of boxes in images.
+    Boxes(BoxMetrics),
+}
+
+impl SplitMetrics {
+    /// Those of one class an image, if they are.
+    pub fn classes(&self) -> Option<&CardMetrics> {
+        match self {
+            Self::Classes(metrics) => Some(metrics),
+            Self::Boxes(_) => None,
+        }
+    }
+
+    /// Those of boxes, if they are.
+    pub fn boxes(&self) -> Option<&BoxMetrics> {
+        match self {
+            Self::Classes(_) => None,
+            Self::Boxes(metrics) => Some(metrics),
+        }
+    }
+
+    /// Examples measured.
+    pub fn examples(&self) -> u64 {
+        match self {
+            Self::Classes(metrics) => metrics.examples,
+            Self::Boxes(metrics) => metrics.examples,
+        }
+    }
+
+    /// The task's objective.
+    pub fn objective(&self) -> &ObjectiveValue {
+        match self {
+            Self::Classes(metrics) => &metrics.objective,
+            Self::Boxes(metrics) => &metrics.objective,
+        }
+    }
+}
+
+impl From<CardMetrics> for SplitMetrics {
+    fn from(metrics: CardMetrics) -> Self {
+        Self::Classes(metrics)
+    }
+}
+
+impl From<BoxMetrics> for SplitMetrics {
+    fn from(metrics: BoxMetrics) -> Self {
+        Self::Boxes(metrics)
+    }
+}
+
+/// How well objects are found on one split. What there is no box to measure by is absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BoxMetrics {
+    /// Images measured.
+    pub examples: u64,
+    /// True boxes in them.
+    pub boxes: u64,
+    /// Mean of the classes' average precision, a box being right where it overlaps a true one by half (intersection over union).
+    pub map50: Option<f64>,
+    /// The same, mean over overlaps from .5 to .95: COCO's AP.
+    pub map: Option<f64>,
+    /// Harmonic mean of precision and recall at the card's `at_least`, an object being right where its centre lies in a true box.
+    pub centroid_f1: Option<f64>,
+    /// Share of the objects said at the card's `at_least` that overlap a true box by half.
+    pub precision: Option<f64>,
+    /// Share of the true boxes that are found so.
+    pub recall: Option<f64>,
+    /// In the order of the labels.
+    pub per_class: Vec<BoxClassMetrics>,
+    /// The task's objective.
+    pub objective: ObjectiveValue,
+}
+
+/// How well one class's objects are found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BoxClassMetrics {
+    /// Its name.
+    pub label: String,
+    /// Average precision at an overlap of half; absent if there are no true boxes.
+    pub ap50: Option<f64>,
+    /// Mean of it over overlaps from .5 to .95.
+    pub ap: Option<f64>,
+    /// Share of the objects said that are right; absent if none was said.
+    pub precision: Option<f64>,
+    /// Share of its true boxes that were found; absent if there are none.
+    pub recall: Option<f64>,
+    /// Its true boxes.
+    pub boxes: u64,
+}
