@@ -305,7 +305,9 @@ mod tests {
         std::fs::write(&lone, &half[..half.len() / 2]).unwrap();
         assert!(matches!(take(&lone, &dir.path().join("half")), Err(DataError::InvalidImage(_))));
         std::fs::remove_dir_all(dir.path().join("raw/deep")).unwrap();
-        ["copy.png", "bare.txt"].map(|name| std::fs::remove_file(dir.path().join("raw").join(name)).unwrap());
+        for name in ["copy.png", "bare.txt"] {
+            std::fs::remove_file(dir.path().join("raw").join(name)).unwrap();
+        }
         let none = take(&dir.path().join("raw"), &dir.path().join("none")).unwrap_err();
         assert!(none.to_string().contains("page.jpg"), "{none}");
     }

@@ -148,4 +148,25 @@ fn a_person_labels_raw_pictures_and_gets_exactly_these_boxes() {
     let wide = browser.script("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert!(wide.as_i64().unwrap() <= 0, "the page scrolls sideways by {wide}");
     browser.screenshot("label-phone");
+
+    // A model is grown from it, and the page shows its boxes.
+    server.kill();
+    let server = Server::start(&data, 1);
+    let spec = json!({
+        "version": 1, "name": "drawn boxes", "kind": "object-detection", "dataset": link.trim_start_matches("/datasets/"),
+        "constraints": {"max_weights_bytes": 50_000}, "budget": {"seconds": 20},
+    });
+    let task = server.post("/v1/tasks", &spec).text("/id");
+    assert_eq!(server.wait_over(&task)["state"], "complete");
+    browser.size(1280, 900);
+    browser.post("url", json!({"url": server.url(&format!("/tasks/{task}"))}));
+    let input = browser.element("#file");
+    let picture = dir.path().join("15.png");
+    browser.post(&format!("element/{input}/value"), json!({"text": picture.to_str().unwrap()}));
+    browser.wait("return document.querySelectorAll('#objects span').length > 0");
+    let label = browser.script("return document.querySelector('#objects span').dataset.label");
+    assert!(label.as_str().unwrap().starts_with("smoke "), "{label}");
+    let verdict = browser.script("return document.querySelector('#answer .verdict').textContent");
+    assert!(verdict.as_str().unwrap().contains("smoke"), "{verdict}");
+    browser.screenshot("found-boxes");
 }
