@@ -20,10 +20,7 @@ pub(crate) fn key(id: &DatasetId) -> String {
 
 /// The labels that a task of this kind learns from.
 pub fn labels_for(kind: TaskKind) -> LabelKind {
-    match kind.as_str() {
-        "object-detection" => LabelKind::Boxes,
-        _ => LabelKind::Classes,
-    }
+    if kind.is_of_boxes() { LabelKind::Boxes } else { LabelKind::Classes }
 }
 
 /// The same word in the reader's vocabulary.

@@ -296,7 +296,8 @@ pub fn say(model: &OnnxModel, image: &RgbImage, at_least: Option<f32>) -> Result
     if model.answer() == Answer::Boxes {
         let at_least = at_least.unwrap_or_else(|| model.at_least());
         let name = |class: usize| model.labels().get(class).cloned().unwrap_or_default();
-        let found = model.detect(image.as_raw(), width, height, at_least)?;
+        let mut found = model.detect(image.as_raw(), width, height, at_least)?;
+        found.truncate(model.at_most());
         let object = |found: Found| Object { label: name(found.class), score: found.score, sides: found.sides };
         return Ok(Said::Objects { objects: found.into_iter().map(object).collect(), at_least });
     }

@@ -225,7 +225,7 @@ fn whole_space(kind: TaskKind, backbone: Option<BackboneName>, distillation: boo
     let mut training = kindling_train::params_of(kind);
     training.extend(distillation.then(kindling_train::distillation));
     let may = |family: &&&dyn Family| {
-        family.kind() == kind
+        family.is_for(kind)
             && family.backbone().is_none_or(|own| backbone.is_some_and(|wanted| wanted.as_str() == own.name()))
     };
     let families = FAMILIES.iter().filter(may).map(|family| FamilySpace {

@@ -3,7 +3,7 @@
 use crate::formats::{FORMATS, INT8_FILE, Source};
 use crate::{Card, Check, ExportError, OBJECT_NUMBERS, OnnxModel, SplitMetrics, how_to_check, int8_file};
 use kindling_graph::{Answer, Found, Graph, Quantized, Weights};
-use kindling_spec::ExportFormat;
+use kindling_spec::{ExportFormat, TaskKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -110,6 +110,7 @@ pub fn write_bundle(input: &BundleInput<'_>, out: &Path) -> Result<Vec<FileInfo>
     let mut source = Source::new(input.graph, input.weights, quantized, input.labels, &input.card.task.name)?;
     source.unknown_below = input.card.unknown.as_ref().map(|unknown| unknown.below);
     source.at_least = input.card.at_least;
+    source.at_most = (input.card.task.kind == TaskKind::ObjectLocalization).then_some(1);
     source.decision = input.card.decision.as_ref().map(|decision| (decision.label.as_str(), decision.at_least));
     check(input)?;
     if fs::symlink_metadata(out).is_ok() {

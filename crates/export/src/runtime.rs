@@ -1,7 +1,7 @@
 //! Runs `model.onnx` with tract: for `predict`, and as the judge of what was written.
 
 use crate::answer::{AT_LEAST, LEAST_SCORE, objects_answer};
-use crate::formats::{AT_LEAST_KEY, BOX_OUTPUTS, DECISION, INPUT, OUTPUT, UNKNOWN_BELOW};
+use crate::formats::{AT_LEAST_KEY, AT_MOST_KEY, BOX_OUTPUTS, DECISION, INPUT, OUTPUT, UNKNOWN_BELOW};
 use crate::onnx_proto::{Dimension, GraphProto, ModelProto, ValueInfoProto, data_type};
 use crate::{ExportError, preprocess::check_image};
 use kindling_graph::{Answer, Found};
@@ -103,6 +103,11 @@ impl OnnxModel {
     pub fn at_least(&self) -> f32 {
         let written = self.metadata(AT_LEAST_KEY).and_then(|text| text.parse().ok());
         written.filter(|score: &f32| score.is_finite()).unwrap_or(AT_LEAST as f32)
+    }
+
+    /// How many objects to say at most: one where one is looked for.
+    pub fn at_most(&self) -> usize {
+        self.metadata(AT_MOST_KEY).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX)
     }
 
     /// The classes' names in the order of the probabilities.

@@ -76,6 +76,9 @@ pub struct BoxMetrics {
     pub precision: Option<f64>,
     /// Share of the true boxes that are found so.
     pub recall: Option<f64>,
+    /// Of tasks with one object an image: the share in which it is found, overlapping the true box by half, or rightly nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub localization_accuracy: Option<f64>,
     /// In the order of the labels.
     pub per_class: Vec<BoxClassMetrics>,
     /// The task's objective.

@@ -24,7 +24,7 @@ fn graphs(each: usize) -> Vec<Graph> {
     for family in FAMILIES {
         let before = graphs.len();
         // A backbone on pictures in which to find objects is never smaller.
-        let large = family.backbone().is_some() && family.kind() == TaskKind::ObjectDetection;
+        let large = family.backbone().is_some() && family.is_for(TaskKind::ObjectDetection);
         let most = if large { 12_000_000 } else { 3_000_000 };
         while graphs.len() < before + each {
             let params = family.params().into_iter().map(|p| (p.name, draw(&p.domain, &mut random)));

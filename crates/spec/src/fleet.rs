@@ -232,7 +232,8 @@ fn check(value: &Value) -> Result<(), SpecError> {
     let mut walk = Walk::default();
     if let Some(map) = walk.object("", value, MEMBERS) {
         walk.heading(map, "fleet");
-        if map.get("kind").and_then(Value::as_str) == Some(TaskKind::ObjectDetection.as_str()) {
+        let kind = map.get("kind").and_then(Value::as_str).and_then(TaskKind::from_word);
+        if kind.is_some_and(TaskKind::is_of_boxes) {
             let what = format!("a fleet tells classes apart; use `{}`", TaskKind::ImageClassification);
             walk.add("/kind", what);
         }

@@ -22,6 +22,9 @@ words!(
         Map50 = "map50",
         /// The same, mean over overlaps from .5 to .95: COCO's AP.
         Map = "map",
+        /// Share of images whose one object is found, overlapping the true box by half and of its class, or in which rightly
+        /// nothing is.
+        LocalizationAccuracy = "localization_accuracy",
     }
 );
 
@@ -59,7 +62,13 @@ fn maximize() -> Direction {
 impl Metric {
     /// Whether it is a figure of tasks of this kind.
     pub fn is_of(self, kind: TaskKind) -> bool {
-        matches!(self, Self::Map50 | Self::Map) == (kind == TaskKind::ObjectDetection)
+        match self {
+            Self::Accuracy | Self::BalancedAccuracy | Self::F1Macro | Self::RecallAtPrecision => {
+                kind == TaskKind::ImageClassification
+            }
+            Self::Map50 | Self::Map => kind == TaskKind::ObjectDetection,
+            Self::LocalizationAccuracy => kind == TaskKind::ObjectLocalization,
+        }
     }
 }
 
@@ -69,6 +78,7 @@ impl Objective {
         match kind {
             TaskKind::ImageClassification => Self::default(),
             TaskKind::ObjectDetection => Self { metric: Metric::Map50, ..Self::default() },
+            TaskKind::ObjectLocalization => Self { metric: Metric::LocalizationAccuracy, ..Self::default() },
         }
     }
 }

@@ -16,8 +16,17 @@ words!(
         ImageClassification = "image-classification",
         /// What is where in each image: boxes with classes.
         ObjectDetection = "object-detection",
+        /// Where the one object of each image is, if there is one.
+        ObjectLocalization = "object-localization",
     }
 );
+
+impl TaskKind {
+    /// Whether its examples are boxes in images, which need not be told from anything.
+    pub fn is_of_boxes(self) -> bool {
+        matches!(self, Self::ObjectDetection | Self::ObjectLocalization)
+    }
+}
 
 words!(
     /// A file format a model can be downloaded in. `labels.json`, the card and the checksums always
@@ -200,7 +209,7 @@ pub struct TaskSpec {
     /// Which classes are told apart; all when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
-    /// What is to be made best; when left out, accuracy, or where objects are found mAP@.5.
+    /// What is to be made best; when left out, accuracy, where objects are found mAP@.5, where one is the share found.
     #[serde(default)]
     pub objective: Objective,
     /// What the model may cost.

@@ -166,7 +166,7 @@ impl Walk {
 
     fn classes(&mut self, at: &str, value: &Value, kind: TaskKind) {
         // What is found need not be told from anything.
-        let least = if kind == TaskKind::ObjectDetection { 1 } else { 2 };
+        let least = if kind.is_of_boxes() { 1 } else { 2 };
         match value {
             Value::Array(_) => match self.names(at, value).len() {
                 count if count >= least => {}

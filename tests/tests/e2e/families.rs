@@ -70,6 +70,7 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         centroid_f1: None,
         precision: None,
         recall: None,
+        localization_accuracy: None,
         per_class: vec![],
         objective: ObjectiveValue { metric: Metric::Map50, value: 0.0 },
     };

@@ -38,11 +38,11 @@ pub struct Accept {
 
 /// Something a detector found, and how sure it is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SuggestedBox {
+struct SuggestedBox {
     /// What and where.
-    pub found: DraftBox,
+    found: DraftBox,
     /// The detector's score, 0 to 1.
-    pub score: f32,
+    score: f32,
 }
 
 /// A picture is as doubtful as its most doubtful box: one whose score is a half. Where nothing is found, only a detector's

@@ -4,7 +4,7 @@ use kindling_data::{BoxView, Boxed, Dataset};
 use kindling_export::{BoxClassMetrics, BoxMetrics, ObjectiveValue, objects_answer};
 use kindling_graph::{Found, Graph, GraphError, Weights, find_objects};
 use kindling_models::tasks::object_detection::{Figures, Seen, Truth, figures, iou, mean_precision, seen};
-use kindling_spec::{Objective, Split};
+use kindling_spec::{ErrorCode, Objective, Split, TaskKind};
 use kindling_train::{BoxedExamples, Examples, truths};
 
 use super::{Description, Kind, Right, Settled, Validated};
@@ -24,6 +24,21 @@ pub(super) struct Detection {
 impl Detection {
     pub(super) fn new(dataset: &Dataset, groups: &[(String, Vec<String>)]) -> Result<Self, EngineError> {
         Ok(Self { view: BoxView::new(dataset, groups)? })
+    }
+
+    /// For tasks whose pictures have one object at most.
+    pub(super) fn of_one(dataset: &Dataset, groups: &[(String, Vec<String>)]) -> Result<Self, EngineError> {
+        let this = Self::new(dataset, groups)?;
+        let all = this.view.train.iter().chain(&this.view.validation).chain(&this.view.test);
+        let several: Vec<&Boxed> = all.filter(|boxed| boxed.boxes.len() > 1).collect();
+        let Some(first) = several.first() else { return Ok(this) };
+        let path = &dataset.manifest().examples[first.example].path;
+        let what = format!(
+            "{} pictures have several boxes of these classes, `{path}` for one; take `{}`, or classes of which each picture has one",
+            several.len(),
+            TaskKind::ObjectDetection
+        );
+        Err(EngineError::refused(ErrorCode::InvalidRequest, what))
     }
 
     fn side(&self, split: Split) -> &[Boxed] {
@@ -135,6 +150,7 @@ fn card_metrics(figures: Figures, objective: &Objective) -> BoxMetrics {
         centroid_f1: there.then_some(figures.centroid_f1),
         precision: there.then_some(figures.precision),
         recall: there.then_some(figures.recall),
+        localization_accuracy: figures.localization_accuracy,
         per_class: per_class.collect(),
         objective: ObjectiveValue { metric: objective.metric, value: figures.objective },
     }

@@ -101,8 +101,11 @@ pub(crate) enum Right<'a> {
     /// Each one's label.
     Classes(Vec<usize>),
     /// Gives mAP@.5 and mAP of what was found in each.
-    Boxes(Box<dyn Fn(&[Vec<Found>]) -> [f64; 2] + 'a>),
+    Boxes(Measure<'a>),
 }
+
+/// Measures what was found in each picture.
+pub(crate) type Measure<'a> = Box<dyn Fn(&[Vec<Found>]) -> [f64; 2] + 'a>;
 
 /// The examples of a task.
 ///
@@ -113,5 +116,6 @@ pub(crate) fn open(spec: &TaskSpec, dataset: &Dataset) -> Result<Box<dyn Kind>, 
     Ok(match spec.kind {
         TaskKind::ImageClassification => Box::new(classification::Classification::new(dataset, &groups)?),
         TaskKind::ObjectDetection => Box::new(detection::Detection::new(dataset, &groups)?),
+        TaskKind::ObjectLocalization => Box::new(detection::Detection::of_one(dataset, &groups)?),
     })
 }

@@ -15,8 +15,8 @@ mod web;
 
 pub(crate) use onnx::{DECISION, UNKNOWN_BELOW, network_only};
 pub use onnx::{INPUT, OPSET, OUTPUT};
-pub(crate) use onnx_boxes::AT_LEAST_KEY;
 pub use onnx_boxes::OUTPUTS as BOX_OUTPUTS;
+pub(crate) use onnx_boxes::{AT_LEAST_KEY, AT_MOST_KEY};
 pub(crate) use onnx_int8::{FILE as INT8_FILE, INT8_TOLERANCE};
 pub(crate) use safetensors::read as read_network;
 
@@ -105,6 +105,8 @@ pub struct Source<'a> {
     pub decision: Option<(&'a str, f64)>,
     /// The score from which on to say that an object is there; [`AT_LEAST`](crate::AT_LEAST) if absent.
     pub at_least: Option<f64>,
+    /// How many objects to say at most; `None` for all.
+    pub at_most: Option<usize>,
 }
 
 impl<'a> Source<'a> {
@@ -149,6 +151,7 @@ impl<'a> Source<'a> {
             unknown_below: None,
             decision: None,
             at_least: None,
+            at_most: None,
         })
     }
 

@@ -123,6 +123,7 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
     let decision = source.decision.map(|decision| (DECISION, serde_json::json!(decision).to_string()));
     let at_least =
         (source.answer() == Answer::Boxes).then(|| (onnx_boxes::AT_LEAST_KEY, source.score_at_least().to_string()));
+    let at_most = source.at_most.map(|most| (onnx_boxes::AT_MOST_KEY, most.to_string()));
     let mut model = writer.model(input, outputs);
     model.doc_string =
         format!("{verb}: {}. Made by Kindling for the task \"{}\".{more}", source.labels.join(", "), source.task);
@@ -131,6 +132,7 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
         .chain(unknown)
         .chain(decision)
         .chain(at_least)
+        .chain(at_most)
         .map(|(key, value)| StringStringEntryProto { key: key.into(), value })
         .collect();
     Ok(model)

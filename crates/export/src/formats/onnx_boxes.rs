@@ -11,6 +11,8 @@ use kindling_graph::MOST_OBJECTS;
 pub const OUTPUTS: [&str; 3] = ["boxes", "scores", "classes"];
 /// In the metadata: the score from which on to say that an object is there.
 pub(crate) const AT_LEAST_KEY: &str = "at_least";
+/// Under which the file says how many objects to say at most, where not all.
+pub(crate) const AT_MOST_KEY: &str = "at_most";
 /// No side is further from the middle than `exp` of this, in places.
 const FARTHEST: f32 = 6.0;
 

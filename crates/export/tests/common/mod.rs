@@ -165,6 +165,7 @@ fn box_figures(graph: &Graph) -> BoxMetrics {
         centroid_f1: Some(0.7),
         precision: Some(0.75),
         recall: None,
+        localization_accuracy: None,
         per_class: labels_of(graph).into_iter().map(class).collect(),
         objective: ObjectiveValue { metric: Metric::Map50, value: 0.625 },
     }

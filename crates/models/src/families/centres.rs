@@ -37,8 +37,8 @@ impl Family for Centres {
         self.name
     }
 
-    fn kind(&self) -> TaskKind {
-        TaskKind::ObjectDetection
+    fn is_for(&self, kind: TaskKind) -> bool {
+        kind.is_of_boxes()
     }
 
     fn backbone(&self) -> Option<&'static dyn Backbone> {
@@ -59,14 +59,18 @@ impl Family for Centres {
                 Param::choice("resolution", &[48, 64, 96, 128, 160]),
                 Param::choice("stride", &[8, 16]),
                 Param::words("activation", &["relu", "relu6", "hard_swish"]),
-                Param::log_int("width", 8, 32),
                 Param::float("growth", 1.25, 2.0),
-                Param::int("depth", 1, 3),
             ],
         };
         let separable = match self.body {
-            Body::Separable => vec![Param::choice("kernel", &[3, 5]), Param::choice("expansion", &[1, 2, 3, 4])],
-            _ => Vec::new(),
+            Body::Separable => vec![
+                Param::log_int("width", 8, 32),
+                Param::int("depth", 1, 3),
+                Param::choice("kernel", &[3, 5]),
+                Param::choice("expansion", &[1, 2, 3, 4]),
+            ],
+            Body::Residual => vec![Param::log_int("width", 6, 20), Param::int("depth", 1, 2)],
+            Body::Pretrained(_) => Vec::new(),
         };
         own.into_iter().chain(separable).chain(context).collect()
     }
@@ -110,7 +114,7 @@ impl Family for Centres {
                     genome.extend(defaults_of([("learning_rate", Value::Float(2e-3))]));
                     genome
                 };
-                vec![genome(96, 4, 64, 2), genome(128, 7, 96, 2), genome(160, 10, 112, 2)]
+                vec![genome(96, 4, 64, 2), genome(128, 7, 64, 1), genome(160, 8, 64, 1)]
             }
         }
     }

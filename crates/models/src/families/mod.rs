@@ -27,9 +27,9 @@ use std::collections::BTreeMap;
 pub trait Family: Sync {
     /// Its name in a genome.
     fn name(&self) -> &'static str;
-    /// The kind of task its networks are for.
-    fn kind(&self) -> TaskKind {
-        TaskKind::ImageClassification
+    /// Whether its networks are for tasks of this kind.
+    fn is_for(&self, kind: TaskKind) -> bool {
+        kind == TaskKind::ImageClassification
     }
     /// What may be chosen.
     fn params(&self) -> Vec<Param>;
@@ -139,7 +139,7 @@ impl<'g> Reader<'g> {
         if genome.family != reader.family {
             return Err(reader.error(format!("the genome is of the family `{}`", genome.family)));
         }
-        let least = if family.kind() == TaskKind::ObjectDetection { 1 } else { 2 };
+        let least = if family.is_for(TaskKind::ObjectDetection) { 1 } else { 2 };
         if classes < least {
             return Err(reader.error(format!("{classes} class(es) are too few; at least {least} are needed")));
         }

@@ -26,6 +26,7 @@ pub(crate) fn metric_name(metric: Metric) -> &'static str {
         Metric::RecallAtPrecision => "recall at the wanted precision",
         Metric::Map50 => "mAP at an overlap of half",
         Metric::Map => "mAP",
+        Metric::LocalizationAccuracy => "share found",
     }
 }
 
@@ -121,6 +122,9 @@ fn share(value: Option<f64>) -> String {
 /// How well objects are found.
 fn box_figures(card: &Card, test: &BoxMetrics) -> Markup {
     html! {
+        @if let Some(right) = test.localization_accuracy {
+            p.verdict { "Right on " strong { (in_hundred(right)) " of 100" } " unseen pictures: the object found, or rightly none." }
+        }
         p.verdict {
             "Finds " strong { (test.recall.map_or_else(|| "–".to_owned(), |r| in_hundred(r).to_string())) " of 100" } " objects; of 100 that it says are there, "
             strong { (test.precision.map_or_else(|| "–".to_owned(), |p| in_hundred(p).to_string())) } " are."

@@ -48,6 +48,7 @@ class Model:
         self.finds_objects = "boxes" in [output.name for output in self.session.get_outputs()]
         # The score from which on to say that an object is there.
         self.at_least = float(facts.get("at_least", 0.3))
+        self.at_most = int(facts.get("at_most", 100))
 
     def predict(self, picture):
         """The probabilities, in the order of `labels`, of a path, an open file or a PIL image."""
@@ -59,11 +60,12 @@ class Model:
         picture = upright(picture)
         outputs = self.session.run(["boxes", "scores", "classes"], {"image": numpy.asarray(picture)[None]})
         at_least = self.at_least if at_least is None else at_least
-        return [
+        objects = [
             (self.labels[number], float(score), tuple(float(side) for side in box * (picture.size * 2)))
             for box, score, number in zip(*(output[0] for output in outputs))
             if score > 0 and score >= at_least
         ]
+        return objects[: self.at_most]
 
 
 COLOURS = ["#e4572e", "#1f77d0", "#2e9e5b", "#b14fc5", "#e0a100", "#00a3a3", "#d6336c", "#6b7280"]

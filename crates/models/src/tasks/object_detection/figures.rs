@@ -1,6 +1,6 @@
 //! Every figure reported about a detector's answers on a split.
 
-use super::{Counts, Detection, Rect, Seen, Truth, USUAL_OVERLAP, count_at, count_centroids, mean_precision};
+use super::{Counts, Detection, Rect, Seen, Truth, USUAL_OVERLAP, count_at, count_centroids, iou, mean_precision};
 use kindling_graph::{Found, find_objects};
 use kindling_spec::{Metric, Objective};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ pub struct Figures {
     pub recall: f64,
     /// Harmonic mean of precision and recall where only the places count: right is what lies in a true box.
     pub centroid_f1: f64,
+    /// Where each picture has one object at most: the share in which it is found, or rightly nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub localization_accuracy: Option<f64>,
     /// Each class.
     pub per_class: Vec<ClassFigures>,
 }
@@ -71,10 +74,16 @@ impl Seen {
     }
 }
 
-/// Computes every figure; the score from which on objects are said to be there is `at_least`, or that with the best F1.
+/// Computes every figure; the score from which on objects are said to be there is `at_least`, or that with the best F1, or where
+/// one object is looked for with the most pictures right.
 pub fn figures(seen: &[Seen], names: &[String], objective: &Objective, at_least: Option<f64>) -> Figures {
     let classes = names.len();
-    let at_least = at_least.unwrap_or_else(|| choose_score(seen, classes));
+    let one = objective.metric == Metric::LocalizationAccuracy;
+    let at_least = at_least.unwrap_or_else(|| match one {
+        true => best_score(|score| located(seen, score)),
+        false => choose_score(seen, classes),
+    });
+    let localization_accuracy = one.then(|| located(seen, at_least));
     let precision = mean_precision(seen, classes);
     let counts = count_at(seen, classes, at_least, USUAL_OVERLAP);
     let all = Counts::sum(&counts);
@@ -88,7 +97,11 @@ pub fn figures(seen: &[Seen], names: &[String], objective: &Objective, at_least:
         boxes: (counts.right + counts.missed) as u64,
     });
     Figures {
-        objective: if objective.metric == Metric::Map { map } else { map50 },
+        objective: match localization_accuracy {
+            Some(accuracy) => accuracy,
+            None if objective.metric == Metric::Map => map,
+            None => map50,
+        },
         examples: seen.len() as u64,
         boxes: seen.iter().map(|picture| picture.truths.len() as u64).sum(),
         map50,
@@ -97,19 +110,33 @@ pub fn figures(seen: &[Seen], names: &[String], objective: &Objective, at_least:
         precision: all.precision().unwrap_or(0.0),
         recall: all.recall().unwrap_or(0.0),
         centroid_f1: Counts::sum(&count_centroids(seen, classes, at_least)).f1().unwrap_or(0.0),
+        localization_accuracy,
         per_class: per_class.collect(),
     }
+}
+
+/// The share of pictures whose one object is the surest that is said, by class and an overlap of half, or in which there is none
+/// and none is said.
+fn located(seen: &[Seen], at_least: f64) -> f64 {
+    let is_right = |picture: &&Seen| {
+        let said = picture.detections.iter().filter(|found| found.score >= at_least);
+        match (said.max_by(|a, b| a.score.total_cmp(&b.score)), picture.truths.first()) {
+            (None, None) => true,
+            (Some(said), Some(truth)) => said.class == truth.class && iou(&said.rect, &truth.rect) >= USUAL_OVERLAP,
+            _ => false,
+        }
+    };
+    seen.iter().filter(is_right).count() as f64 / seen.len().max(1) as f64
 }
 
 /// The score from which on saying that an object is there is right most often: that with the best F1 of all classes
 /// together, of equals the highest.
 pub fn choose_score(seen: &[Seen], classes: usize) -> f64 {
-    let of = |hundredth: u32| {
-        let score = f64::from(hundredth) / 100.0;
-        let f1 = Counts::sum(&count_at(seen, classes, score, USUAL_OVERLAP)).f1();
-        (score, f1.unwrap_or(0.0))
-    };
-    let scores = (5..=95).step_by(2).map(of);
+    best_score(|score| Counts::sum(&count_at(seen, classes, score, USUAL_OVERLAP)).f1().unwrap_or(0.0))
+}
+
+fn best_score(worth: impl Fn(f64) -> f64) -> f64 {
+    let scores = (5..=95).step_by(2).map(|hundredth| f64::from(hundredth) / 100.0).map(|score| (score, worth(score)));
     scores.max_by(|a, b| a.1.total_cmp(&b.1).then(a.0.total_cmp(&b.0))).map_or(0.5, |(score, _)| score)
 }
 
@@ -135,5 +162,12 @@ mod tests {
         assert_eq!((strict.precision, strict.recall), (1.0, 0.5));
         let lax = figures(&seen, &["fire".to_owned()], &Objective::default(), Some(0.2));
         assert!((lax.precision - 2.0 / 3.0).abs() < 1e-9);
+        assert_eq!(lax.localization_accuracy, None);
+        // Where one is looked for, all three pictures are right at a score between; below it the empty one is not.
+        let one = Objective { metric: Metric::LocalizationAccuracy, ..Objective::default() };
+        let found = figures(&seen, &["fire".to_owned()], &one, None);
+        assert_eq!((found.objective, found.localization_accuracy), (1.0, Some(1.0)));
+        assert!(found.at_least > 0.27 && found.at_least < 0.731_06, "{}", found.at_least);
+        assert!((figures(&seen, &["fire".to_owned()], &one, Some(0.2)).objective - 2.0 / 3.0).abs() < 1e-9);
     }
 }
