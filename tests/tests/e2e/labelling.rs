@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 const PICTURES: usize = 20;
+
+/// Shares of a picture's width and height.
+type Corner = (f64, f64);
+
 /// WebDriver's characters for keys.
 const ESCAPE: &str = "\u{E00C}";
 const ENTER: &str = "\u{E007}";
@@ -13,7 +17,7 @@ const RIGHT: &str = "\u{E014}";
 const DELETE: &str = "\u{E017}";
 
 /// What a picture shows: its class and the corners of its box, in shares of its sides; every fifth of the first shows nothing.
-fn shown(i: usize) -> Option<(&'static str, (f64, f64), (f64, f64))> {
+fn shown(i: usize) -> Option<(&'static str, Corner, Corner)> {
     match i {
         4 | 9 => None,
         0..10 => {
@@ -45,7 +49,7 @@ fn raw(dir: &Path) -> String {
 }
 
 /// The corners of the box that is drawn in a picture, in shares of its sides.
-fn corners(i: usize) -> ((f64, f64), (f64, f64)) {
+fn corners(i: usize) -> (Corner, Corner) {
     let at = i as f64 / 50.0;
     ((0.1 + at, 0.15), (0.3 + at, 0.4 + at))
 }
