@@ -3,18 +3,15 @@
 use kindling_data::{BoxView, Boxed, Dataset};
 use kindling_export::{BoxClassMetrics, BoxMetrics, ObjectiveValue, objects_answer};
 use kindling_graph::{Found, Graph, GraphError, Weights, find_objects};
-use kindling_models::tasks::object_detection::{Figures, Seen, Truth, figures, iou, mean_precision, seen};
+use kindling_models::tasks::object_detection::{
+    Figures, Seen, Truth, USUAL_OVERLAP, figures, iou, mean_precision, seen,
+};
 use kindling_spec::{ErrorCode, Objective, Split, TaskKind};
 use kindling_train::{BoxedExamples, Examples, truths};
 
 use super::{Description, Kind, Right, Settled, Validated};
 use crate::release::Release;
 use crate::{EngineError, Mistake};
-
-/// The least score that counts in average precision.
-const LEAST_SCORE: f32 = 0.01;
-/// The overlap from which on an object is found.
-const OVERLAP: f64 = 0.5;
 
 #[derive(Debug)]
 pub(super) struct Detection {
@@ -124,8 +121,7 @@ impl Kind for Detection {
     fn right(&self) -> Right<'_> {
         Right::Boxes(Box::new(|found: &[Vec<Found>]| {
             let pairs = found.iter().zip(&self.view.test);
-            let sure = |found: &[Found]| found.iter().copied().filter(|f| f.score >= LEAST_SCORE).collect::<Vec<_>>();
-            let seen: Vec<Seen> = pairs.map(|(found, boxed)| Seen::new(&sure(found), truths(&boxed.boxes))).collect();
+            let seen: Vec<Seen> = pairs.map(|(found, boxed)| Seen::new(found, truths(&boxed.boxes))).collect();
             let precision = mean_precision(&seen, self.view.classes.len());
             [precision.map50.unwrap_or(0.0), precision.map.unwrap_or(0.0)]
         }))
@@ -164,7 +160,7 @@ fn mistakes(view: &BoxView, seen: &[Seen], at_least: f64) -> Vec<Mistake> {
         let mut free = vec![true; picture.truths.len()];
         let mut surest: Option<f64> = None;
         for found in &sure {
-            let matches = |truth: &Truth| truth.class == found.class && iou(&truth.rect, &found.rect) >= OVERLAP;
+            let matches = |truth: &Truth| truth.class == found.class && iou(&truth.rect, &found.rect) >= USUAL_OVERLAP;
             match picture.truths.iter().enumerate().find(|(at, truth)| free[*at] && matches(truth)) {
                 Some((at, _)) => free[at] = false,
                 None => surest = Some(surest.map_or(found.score, |most: f64| most.max(found.score))),

@@ -27,13 +27,16 @@ impl LabelledExamples<'_> {
 
     /// How much an example of each class counts.
     fn class_weights(&self, settings: &Hyperparameters) -> Vec<f32> {
+        if !settings.class_weights {
+            return vec![1.0; self.classes()];
+        }
         let mut counts = vec![0usize; self.classes()];
         for (_, label) in &self.view.train {
             counts[*label] += 1;
         }
-        let weight = |count: &usize| match (settings.class_weights, *count) {
-            (true, count @ 1..) => self.view.train.len() as f32 / (counts.len() * count) as f32,
-            _ => 1.0,
+        let weight = |count: &usize| match *count {
+            count @ 1.. => self.view.train.len() as f32 / (counts.len() * count) as f32,
+            0 => 1.0,
         };
         counts.iter().map(weight).collect()
     }

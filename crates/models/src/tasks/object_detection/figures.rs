@@ -63,14 +63,14 @@ pub fn seen(answers: &[f32], shape: [usize; 3], truths: Vec<Vec<Truth>>) -> Vec<
 }
 
 impl Seen {
-    /// What was found beside what there is.
+    /// What was found beside what there is; what is less sure than counts in any figure is left out.
     pub fn new(found: &[Found], truths: Vec<Truth>) -> Self {
         let detection = |found: &Found| {
             let [x, y, right, bottom] = found.sides.map(f64::from);
             let rect = Rect { x, y, width: right - x, height: bottom - y };
             Detection { class: found.class, score: f64::from(found.score), rect }
         };
-        Self { truths, detections: found.iter().map(detection).collect() }
+        Self { truths, detections: found.iter().filter(|f| f.score >= LEAST_SCORE).map(detection).collect() }
     }
 }
 
