@@ -1,8 +1,9 @@
 //! Drives the real `kindling` binary as its users do: over HTTP, from a shell, in a browser.
 //!
 //! `cargo test --release --workspace` builds the binary beside this test. Of the environment:
-//! `KINDLING_TEST_PYTHON` names a Python with onnxruntime and numpy, `KINDLING_TEST_BROWSER=1` makes a
-//! missing Chromium a failure, `KINDLING_SCREENSHOTS` names a folder to put pictures of the pages in.
+//! `KINDLING_TEST_PYTHON` names a Python with onnxruntime, numpy, httpx, pydantic and pytest,
+//! `KINDLING_TEST_BROWSER=1` makes a missing Chromium a failure, `KINDLING_SCREENSHOTS` names a folder to
+//! put pictures of the pages in.
 
 // In a test, an error is a failure with its place.
 #![allow(clippy::unwrap_used)]
@@ -18,3 +19,4 @@ mod fleet;
 mod flow;
 mod harness;
 mod labelling;
+mod python_client;
