@@ -43,16 +43,17 @@ pub(crate) fn check_counts(
 }
 
 /// Refuses a class that cannot be divided: all of it looks like one or two pictures.
-pub(crate) fn check_variety(classes: &[String], examples: &[Example]) -> Result<(), DataError> {
+pub(crate) fn check_variety(classes: &[String], examples: &[Example], limits: &Limits) -> Result<(), DataError> {
+    let needed = Split::ALL.len().min(limits.min_per_class);
     let mut short = Vec::new();
     for (class, name) in classes.iter().enumerate() {
         let of_class = examples.iter().filter(|e| e.class == class);
         let distinct = of_class.map(|e| e.group).collect::<BTreeSet<_>>().len();
-        if distinct < Split::ALL.len() {
+        if distinct < needed {
             short.push(ShortClass {
                 class: format!("{name} (look-alikes counted once)"),
                 count: distinct,
-                needed: Split::ALL.len(),
+                needed,
                 broken: 0,
                 because: None,
             });

@@ -76,7 +76,7 @@ pub fn ingest_as(
     let source = Source::detect(source)?;
     let listing = list(&source, labels, limits, progress, cancel)?;
     let layout = match labels {
-        Labels::Classes => listing.resolve()?,
+        Labels::Classes => listing.resolve(limits.min_classes)?,
         Labels::Boxes => listing.resolve_boxes()?,
     };
     check_classes(&layout.classes, limits)?;
@@ -244,7 +244,7 @@ fn build(
     let groups = similar::group(&hashes, &keys, &small, smallest * smallest * 3);
     examples.iter_mut().zip(groups).for_each(|(example, group)| example.group = group);
     match labels {
-        Labels::Classes => audit::check_variety(&layout.classes, &examples)?,
+        Labels::Classes => audit::check_variety(&layout.classes, &examples, limits)?,
         Labels::Boxes => boxes::check_variety(&examples)?,
     }
     let found = audit::Found { labels, faulty, duplicates, other_files: unpacked.other_files };

@@ -1,6 +1,7 @@
 //! Which class each file is of: by its folder, or by `labels.csv`.
 
 use crate::boxes::{Annotations, Marks};
+use crate::sample::MASKS;
 use crate::{DataError, Labels};
 use kindling_spec::Split;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -74,8 +75,8 @@ impl Listing {
         Ok(Layout { files, marks: Some(marks), ..Layout::default() })
     }
 
-    /// Finds the classes.
-    pub(crate) fn resolve(&self) -> Result<Layout, DataError> {
+    /// Finds the classes, `least` of them.
+    pub(crate) fn resolve(&self, least: usize) -> Result<Layout, DataError> {
         let wrapper = self.wrapper();
         let inside = |path: &str| path.strip_prefix(wrapper.as_str()).map(str::to_owned);
         let layout = match &self.labels {
@@ -87,7 +88,7 @@ impl Listing {
         };
         match layout.classes.as_slice() {
             [] => Err(DataError::InvalidLayout(format!("no class was found. {WANTED}"))),
-            [one] => Err(DataError::InvalidLayout(format!(
+            [one] if least > 1 => Err(DataError::InvalidLayout(format!(
                 "there is only one class, `{one}`; there is nothing to tell it from. {WANTED}"
             ))),
             _ => Ok(layout),
@@ -134,8 +135,10 @@ impl Listing {
                     || files.iter().any(|(p, _)| below(p).is_some_and(|r| r.contains('/'))))
         };
         let splits: BTreeSet<&str> = tops.iter().copied().filter(|top| is_split(top)).collect();
+        // The masks of defects, which data sets for anomaly detection have beside their sides, are no pictures.
+        let is_mask = |top: &str| !splits.is_empty() && top.eq_ignore_ascii_case(MASKS);
         if let Some(first) = splits.first()
-            && let Some(other) = tops.iter().find(|top| !splits.contains(*top))
+            && let Some(other) = tops.iter().find(|top| !splits.contains(*top) && !is_mask(top))
         {
             return Err(DataError::InvalidLayout(format!(
                 "beside the folder `{first}` there is `{other}`, which is neither train, validation nor test. {WANTED}"
@@ -143,6 +146,9 @@ impl Listing {
         }
         let class_of = |path: &str, is_dir: bool| -> Option<(String, Option<Split>)> {
             let mut parts = path.split('/');
+            if is_mask(path.split('/').next()?) {
+                return None;
+            }
             let split = if splits.is_empty() { None } else { split_word(parts.next()?) };
             let class = parts.next()?;
             (is_dir || parts.next().is_some()).then(|| (class.to_owned(), split))
@@ -222,5 +228,26 @@ impl Listing {
         let unlabelled = |path: &&String| !rows.contains_key(*path) && !path.eq_ignore_ascii_case(&labels);
         layout.outside.extend(self.files.iter().filter(unlabelled).cloned());
         Ok(layout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(files: &[&str]) -> Result<Layout, DataError> {
+        Listing { files: files.iter().map(|path| (*path).to_owned()).collect(), ..Listing::default() }.resolve(2)
+    }
+
+    #[test]
+    fn masks_beside_the_sides_are_no_pictures() {
+        let mask = "set/ground_truth/torn/2_mask.png";
+        let layout = resolve(&["set/train/good/0.png", "set/test/good/1.png", "set/test/torn/2.png", mask]).unwrap();
+        assert_eq!(layout.classes, ["good", "torn"]);
+        assert_eq!((layout.files.len(), layout.outside), (3, vec![mask.to_owned()]));
+        // Without sides it is a class as any other; beside them any other folder is refused.
+        assert_eq!(resolve(&["a/0.png", "ground_truth/1.png"]).unwrap().classes, ["a", "ground_truth"]);
+        let error = resolve(&["train/a/0.png", "train/b/1.png", "other/c/2.png", "ground_truth/a/0_mask.png"]);
+        assert!(error.unwrap_err().to_string().contains("`other`"));
     }
 }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub max_image_bytes: u64,
     /// Usable examples each class needs.
     pub min_per_class: usize,
+    /// Classes that a data set needs.
+    pub min_classes: usize,
     /// Classes in a data set.
     pub max_classes: usize,
     /// Boxes in a data set.
@@ -45,6 +47,7 @@ impl Default for Limits {
             max_pixels: 100_000_000,
             max_image_bytes: 256 << 20,
             min_per_class: 10,
+            min_classes: 2,
             max_classes: 1000,
             max_boxes: 2_000_000,
             max_annotation_bytes: 512 << 20,

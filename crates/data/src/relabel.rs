@@ -151,7 +151,7 @@ fn check_sides(old: &Manifest, kept: &[(usize, Example)], limits: &Limits) -> Re
         return Err(DataError::TooFewExamples(short));
     }
     let examples: Vec<Example> = kept.iter().map(|(_, e)| e.clone()).collect();
-    audit::check_variety(classes, &examples)
+    audit::check_variety(classes, &examples, limits)
 }
 
 /// Copies the files that stay, the same bytes once; what was removed is not in the new version at all.

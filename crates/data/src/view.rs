@@ -47,6 +47,12 @@ impl View {
     /// when there are fewer than two groups, a class is in two of them, or the labels are boxes;
     /// [`DataError::TooFewExamples`] when a group has none on one of the sides.
     pub fn new(dataset: &Dataset, groups: &[(String, Vec<String>)]) -> Result<Self, DataError> {
+        let view = Self::sort(dataset, groups)?;
+        view.check(view.classes.len())?;
+        Ok(view)
+    }
+
+    fn sort(dataset: &Dataset, groups: &[(String, Vec<String>)]) -> Result<Self, DataError> {
         let manifest = dataset.manifest();
         if manifest.labels != Labels::Classes {
             let what = "this data set's labels are boxes, not classes of whole pictures; use it to detect objects";
@@ -66,14 +72,30 @@ impl View {
                 Split::Test => view.test.push((index, label)),
             }
         }
-        view.check()?;
+        Ok(view)
+    }
+
+    /// The examples of a task that learns from good ones: the groups are those ([`kindling_spec::TaskSpec::groups`]) and all
+    /// others, of which there may be none.
+    ///
+    /// Faulty examples on the training side are not trained on, so they are tested with.
+    ///
+    /// # Errors
+    /// As [`View::new`], but that only good examples are needed on each side.
+    pub fn of_good(dataset: &Dataset, groups: &[(String, Vec<String>)]) -> Result<Self, DataError> {
+        let mut view = Self::sort(dataset, groups)?;
+        let (good, faulty) = view.train.iter().partition(|(_, label)| *label == 0);
+        view.train = good;
+        view.test.extend::<Vec<_>>(faulty);
+        view.test.sort_unstable();
+        view.check(1)?;
         Ok(view)
     }
 
     /// Training needs every class; a measurement is only one if there is something to measure.
-    fn check(&self) -> Result<(), DataError> {
+    fn check(&self, needed: usize) -> Result<(), DataError> {
         let mut short = Vec::new();
-        for (label, class) in self.classes.iter().enumerate() {
+        for (label, class) in self.classes.iter().enumerate().take(needed) {
             for (side, picks) in [("training", &self.train), ("validation", &self.validation), ("test", &self.test)] {
                 if !picks.iter().any(|(_, l)| *l == label) {
                     let class = format!("{class} ({side})");

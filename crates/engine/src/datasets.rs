@@ -1,6 +1,6 @@
 //! Data sets: taken in, sealed, opened, deleted.
 
-use kindling_data::{ClassCount, Dataset, Labels, Manifest, ingest_as, sweep};
+use kindling_data::{ClassCount, Dataset, Labels, Limits, Manifest, ingest_as, sweep};
 use kindling_spec::{DatasetId, DatasetState, ErrorCode, TaskKind};
 use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, LabelKind, Problem};
 use serde_json::{Value, json};
@@ -119,6 +119,16 @@ impl Service {
         result
     }
 
+    /// What a data set for tasks of this kind may be.
+    pub(crate) fn limits_for(&self, kind: TaskKind) -> Limits {
+        let mut limits = self.limits().clone();
+        if kind == TaskKind::AnomalyDetection {
+            // No fault need have been seen, or it was seen once; how many good examples are needed is for the task to say.
+            (limits.min_classes, limits.min_per_class) = (1, 1);
+        }
+        limits
+    }
+
     async fn seal(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
         let open = [DatasetState::Empty, DatasetState::Refused];
         let meta = &self.store().meta;
@@ -135,9 +145,10 @@ impl Service {
                 ),
             });
         }
-        let labels = labels_of(meta.dataset(id).await?.labels);
-        let (directory, limits, source) =
-            (self.scratch().join(format!("ingest-{id}")), self.limits().clone(), source.to_owned());
+        let record = meta.dataset(id).await?;
+        let labels = labels_of(record.labels);
+        let limits = self.limits_for(record.kind);
+        let (directory, source) = (self.scratch().join(format!("ingest-{id}")), source.to_owned());
         let out = directory.clone();
         let read =
             blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;

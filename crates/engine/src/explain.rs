@@ -4,7 +4,7 @@ use image::RgbImage;
 use kindling_data::{Limits, decode_image, resize_f32};
 use kindling_export::network_files;
 use kindling_graph::{Answer, Heat, Tensor, heat};
-use kindling_spec::{ErrorCode, ModelId};
+use kindling_spec::{ErrorCode, ModelId, TaskKind, TaskSpec};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -20,18 +20,21 @@ const COLOUR: [f32; 3] = [255.0, 45.0, 0.0];
 const THICKNESS: f32 = 0.75;
 
 impl Service {
-    /// A PNG of the image with the places painted over that speak for a class, the likeliest where none is named: Grad-CAM
-    /// (Selvaraju et al. 2017).
+    /// A PNG of the image with the places painted over that speak for a class, the likeliest where none is named, or what is
+    /// faulty where anomalies are looked for: Grad-CAM (Selvaraju et al. 2017), or the probability of each place.
     ///
     /// # Errors
     /// There is no such model or class, its weights were not exported, or the image cannot be read or is too large.
     pub async fn explain(&self, id: &ModelId, image: &[u8], class: Option<&str>) -> Result<Vec<u8>, EngineError> {
         let model = self.open_model(id).await?;
-        if model.answer() == Answer::Boxes {
+        if model.answer() == Answer::Map {
             let what = "a heat map is of a class; this model finds objects, whose boxes say where they are";
             return Err(EngineError::refused(ErrorCode::InvalidRequest, what));
         }
         let (_, path) = self.model_file(id, WEIGHTS).await?;
+        let task = self.store().meta.task(&self.model(id).await?.task).await?;
+        // Where an anomaly is looked for, it is that.
+        let class = class.or((task.spec.kind == TaskKind::AnomalyDetection).then_some(TaskSpec::FAULTY));
         let (bytes, limits) = (image.to_vec(), self.limits().clone());
         let wanted = class.map(|name| {
             model.labels().iter().position(|label| label == name).ok_or_else(|| {

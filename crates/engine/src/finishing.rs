@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::error::blocking;
-use crate::kinds::Right;
+use crate::kinds::{Kind, Right};
 use crate::models::{TestAnswers, bundle_key};
 use crate::release::{EXPORT_PREFIX, file_record, judges};
 use crate::{EngineError, Plan, Service, clock::now_ms};
@@ -124,7 +124,7 @@ impl Finishing {
             Right::Classes(labels) => Truth::Classes(labels),
             Right::Boxes(measure) => Truth::Boxes(measure),
         };
-        let (quantized, pictures) = match rounded(&graph, &weights, &self.dataset, kind.picks(Split::Validation)) {
+        let (quantized, pictures) = match rounded(&graph, &weights, &self.dataset, kind) {
             Ok(quantized) => (Some(quantized), levels(&graph, &self.dataset, &kind.picks(Split::Test))?),
             // So many inputs to one layer that 32 bits do not hold the sum: there are files of floats alone.
             Err(EngineError::Graph(error)) => {
@@ -163,17 +163,9 @@ impl Finishing {
 }
 
 /// The network in 8 bits, its ranges chosen on validation images.
-fn rounded(
-    graph: &Graph,
-    weights: &Weights,
-    dataset: &Dataset,
-    validation: Vec<(usize, usize)>,
-) -> Result<Quantized, EngineError> {
-    let step = validation.len().div_ceil(CALIBRATION).max(1);
-    let picks: Vec<_> = validation.into_iter().step_by(step).collect();
-    let input = &graph.input;
-    let images = load_exact(dataset, &picks, input.height, &input.mean, &input.std)?;
-    let shape = vec![picks.len(), input.channels, input.height, input.width];
+fn rounded(graph: &Graph, weights: &Weights, dataset: &Dataset, kind: &dyn Kind) -> Result<Quantized, EngineError> {
+    let (count, images) = kind.calibration(dataset, graph, CALIBRATION)?;
+    let shape = [vec![count], graph.input.shape()].concat();
     Ok(quantize(graph, weights, &Tensor::new(shape, images)?)?)
 }
 

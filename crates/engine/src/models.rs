@@ -293,7 +293,7 @@ impl Service {
 /// The file cannot be run.
 pub fn say(model: &OnnxModel, image: &RgbImage, at_least: Option<f32>) -> Result<Said, EngineError> {
     let (width, height) = image.dimensions();
-    if model.answer() == Answer::Boxes {
+    if model.answer() == Answer::Map {
         let at_least = at_least.unwrap_or_else(|| model.at_least());
         let name = |class: usize| model.labels().get(class).cloned().unwrap_or_default();
         let mut found = model.detect(image.as_raw(), width, height, at_least)?;

@@ -32,14 +32,15 @@ impl Service {
 
     /// A trial's network, and the weights it begins from where others trained them.
     pub(crate) async fn trial_config(&self, plan: &Plan, trial: &TrialRecord) -> Result<TrialConfig, EngineError> {
-        let (graph, seed) = (plan.graph(&trial.genome)?, plan.trial_seed(trial.number));
+        let graph = plan.kind().trained(plan.graph(&trial.genome)?)?;
+        let seed = plan.trial_seed(trial.number);
         let config = |initial| TrialConfig { graph: graph.clone(), genome: trial.genome.clone(), seed, initial };
         // Gone on with from a checkpoint, it needs none.
         if trial.checkpoint.is_some() {
             return Ok(config(None));
         }
         if let Some(model) = plan.earlier(&trial.genome)
-            && let Some(weights) = self.earlier_weights(model, &graph, plan.kind().classes(), seed).await?
+            && let Some(weights) = self.earlier_weights(model, &graph, plan.kind(), seed).await?
         {
             return Ok(config(Some(weights)));
         }

@@ -48,7 +48,7 @@ impl Service {
             None => next_name(&old.name),
         };
         let made = DatasetId::new();
-        let (directory, limits) = (self.scratch().join(format!("relabel-{made}")), self.limits().clone());
+        let (directory, limits) = (self.scratch().join(format!("relabel-{made}")), self.limits_for(old.kind));
         let out = directory.clone();
         let manifest: Manifest = blocking(move || Ok(relabel(&dataset, &changes, &out, &limits)?)).await?;
 

@@ -13,8 +13,6 @@ use std::collections::BTreeMap;
 use crate::EngineError;
 use crate::kinds::{self, Kind};
 
-/// A rung shows the network at least this many images, so that a small data set's first rung tells something.
-const LEAST_IMAGES: usize = 1_500;
 /// Draws that are shrunk, beside the portfolio, before limits that none can meet are called too tight.
 const DRAWS: u32 = 12;
 /// Each rung is this many times longer than the one before (Li et al. 2018 use 4, successive halving often 3).
@@ -74,7 +72,7 @@ impl Plan {
             let small = small.filter_map(|genome| fit(&spec.constraints, classes, genome));
             portfolio.splice(1..1, small.collect::<Vec<_>>());
         }
-        let first = LEAST_IMAGES.div_ceil(kind.picks(Split::Train).len().max(1)).clamp(1, 50) as u32;
+        let first = kind.least_images().div_ceil(kind.picks(Split::Train).len().max(1)).clamp(1, 50) as u32;
         let ladder = Ladder { first, eta: ETA, top: TOP };
         let plan = Self { spec: spec.clone(), kind, space, portfolio, ladder, earlier: None };
         plan.check_limits()?;

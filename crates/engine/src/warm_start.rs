@@ -142,7 +142,7 @@ impl Service {
         &self,
         model: &ModelId,
         graph: &Graph,
-        labels: &[String],
+        kind: &dyn Kind,
         seed: u64,
     ) -> Result<Option<Weights>, EngineError> {
         let meta = &self.store().meta;
@@ -150,11 +150,12 @@ impl Service {
         let trial = meta.trial(&model.trial).await?;
         let Some(key) = trial.checkpoint else { return Ok(None) };
         let told = model.card.get("labels").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
-        let (classes, same) = (told.len(), told.iter().map(|l| l.as_str()).eq(labels.iter().map(|l| Some(l.as_str()))));
+        let (classes, same) =
+            (told.len(), told.iter().map(|l| l.as_str()).eq(kind.classes().iter().map(|l| Some(l.as_str()))));
         let bytes = self.store().files.get(&key).await?;
         let graph = graph.clone();
+        let old = kind.trained(build_graph(&trial.genome, classes)?)?;
         blocking(move || {
-            let old = build_graph(&trial.genome, classes)?;
             let mut weights = Checkpoint::from_bytes(&bytes)?.average(&old)?;
             weights.retain(|name, _| same || !OUTPUTS.iter().any(|layer| name.starts_with(layer)));
             Ok(pretrained_weights(&graph, &weights, seed).ok())

@@ -298,7 +298,7 @@ impl Worker {
     /// Whether a trial with this result should be made a model now.
     async fn deserves_model(&self, work: &Work, validation: &Validated) -> Result<bool, EngineError> {
         let models = self.service.store().meta.models(&work.task.id).await?;
-        let bytes = work.config.graph.cost()?.weights_bytes;
+        let bytes = work.plan.graph(&work.trial.genome)?.cost()?.weights_bytes;
         Ok(models.iter().all(|m| leads(validation.value, bytes, m)) || {
             let mut points: Vec<Vec<f64>> = models.iter().map(|m| vec![-m.value, m.weights_bytes as f64]).collect();
             points.push(vec![-validation.value, bytes as f64]);
@@ -318,16 +318,15 @@ impl Worker {
         let (work, outcome) = (work.clone(), outcome.clone());
         let (device, scratch) = (self.device.clone(), self.service.scratch());
         blocking(move || {
-            let graph = &work.config.graph;
-            let settled = work.plan.kind().settle(graph, &outcome.weights, &outcome.validation_answers)?;
+            let settled = work.plan.kind().settle(&work.plan, &work.config, &outcome)?;
             Release {
                 device: &device,
                 plan: &work.plan,
                 dataset: &work.dataset,
                 task: &task,
                 trial: &work.trial,
-                graph,
-                weights: settled.weights.as_ref().unwrap_or(&outcome.weights),
+                graph: &settled.graph,
+                weights: &settled.weights,
                 temperature: settled.temperature,
                 validation_answers: &settled.answers,
                 making,
@@ -410,7 +409,7 @@ async fn too_slow(work: &Arc<Work>) -> Result<Option<String>, EngineError> {
     };
     let work = work.clone();
     blocking(move || {
-        let latency = measure_latency(&work.config.graph, None)?.median_ms;
+        let latency = measure_latency(&work.plan.graph(&work.trial.genome)?, None)?.median_ms;
         Ok((latency > limit).then(|| format!("untrained it takes {latency:.3} ms, the limit is {limit} ms")))
     })
     .await

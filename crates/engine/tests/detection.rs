@@ -1,48 +1,19 @@
 //! Studies of tasks that find objects, without processes: the scheduler and one worker run as tasks.
 
-use kindling_data::{Limits, sample};
-use kindling_engine::{Said, Service, WorkerOptions, run_scheduler, run_worker};
+mod common;
+
+use common::{service_with, study};
+use kindling_data::sample;
+use kindling_engine::{Said, Service};
 use kindling_models::tasks::object_detection::{Detection, Rect, Seen, Truth, mean_precision};
-use kindling_spec::{DatasetId, DatasetState, ErrorCode, ModelId, Split, TaskId, TaskKind, TaskState};
+use kindling_spec::{DatasetId, ErrorCode, Split, TaskKind};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 async fn service_with_boxes(dir: &Path, kind: TaskKind) -> (Service, DatasetId) {
     let pictures = dir.join("pictures");
     sample::fire_smoke(&pictures, 60, 64, 3).expect("the sample is drawn");
-    let service = Service::open(&dir.join("data"), Limits::default()).await.expect("opens");
-    let dataset = service.create_dataset("sample", kind).await.expect("is made").id;
-    let record = service.seal_dataset(&dataset, &pictures).await.expect("is sealed");
-    assert_eq!(record.state, DatasetState::Ready, "{record:?}");
-    (service, dataset)
-}
-
-async fn wait_until_over(service: &Service, task: &TaskId) -> TaskState {
-    for _ in 0..2400 {
-        let state = service.task(task).await.expect("is there").state;
-        if state.is_over() {
-            return state;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the study did not end within two minutes: {:?}", service.progress(task).await);
-}
-
-/// Runs a study to its end; gives its best model.
-async fn study(service: &Service, dir: &Path, spec: &Value) -> (TaskId, ModelId) {
-    let shutdown = CancellationToken::new();
-    let options = WorkerOptions { data_dir: dir.join("data"), name: "w".into(), device: "flex".into() };
-    let worker = tokio::spawn(run_worker(options, shutdown.clone()));
-    let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
-    let task = service.create_task(spec).await.expect("is posted").id;
-    assert_eq!(wait_until_over(service, &task).await, TaskState::Complete);
-    let best = service.leaderboard(&task).await.expect("has models").first().expect("at least one").model.clone();
-    shutdown.cancel();
-    scheduler.await.expect("ends");
-    worker.await.expect("ends").expect("in good order");
-    (task, best)
+    service_with(dir, &pictures, kind).await
 }
 
 fn rect([x, y, right, bottom]: [f32; 4]) -> Rect {
@@ -56,7 +27,7 @@ async fn a_task_becomes_models_that_find_objects_as_their_cards_say() {
     let (service, dataset) = service_with_boxes(dir.path(), TaskKind::ObjectDetection).await;
     let spec = json!({
         "version": 1, "name": "fire and smoke", "kind": "object-detection", "dataset": dataset.to_string(),
-        "constraints": {"max_weights_bytes": 100_000}, "budget": {"seconds": 40, "trials": 3}, "seed": 1
+        "constraints": {"max_weights_bytes": 100_000}, "budget": {"seconds": 20, "trials": 3}, "seed": 1
     });
     let (task, best) = study(&service, dir.path(), &spec).await;
     assert_eq!(service.task(&task).await.expect("is there").spec.objective.metric.as_str(), "map50");
@@ -120,7 +91,7 @@ async fn where_there_is_one_object_at_most_one_is_said() {
     let spec = |classes: Value| {
         json!({
             "version": 1, "name": "smoke", "kind": "object-localization", "dataset": dataset.to_string(), "classes": classes,
-            "constraints": {"max_weights_bytes": 100_000}, "budget": {"seconds": 30, "trials": 2}, "exports": ["onnx"]
+            "constraints": {"max_weights_bytes": 100_000}, "budget": {"seconds": 14, "trials": 2}, "exports": ["onnx"]
         })
     };
     // Some pictures have a fire and its smoke, or two fires.

@@ -29,7 +29,7 @@ pub(crate) fn map_answer(map: &[f32], shape: [usize; 3]) -> Vec<f32> {
 pub(crate) fn difference(kind: Answer, left: &[f32], right: &[f32], tolerance: f32) -> f32 {
     match kind {
         Answer::Classes => preprocess::difference(left, right),
-        Answer::Boxes => {
+        Answer::Map => {
             let least = [least(left), least(right)].into_iter().fold(LEAST_SCORE, f32::max) + tolerance;
             most(unmatched(left, right, least), unmatched(right, left, least))
         }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn objects_are_compared_with_the_nearest_of_their_class() {
-        let far = |a: &[f32], b: &[f32]| difference(Answer::Boxes, a, b, 1e-4);
+        let far = |a: &[f32], b: &[f32]| difference(Answer::Map, a, b, 1e-4);
         let two = moved(ONE, 4, 0.3);
         assert_eq!(far(&[ONE, two].concat(), &[two, ONE].concat()), 0.0);
         assert!((far(&ONE, &moved(ONE, 3, 0.02)) - 0.02).abs() < 1e-6);

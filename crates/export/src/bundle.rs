@@ -138,7 +138,7 @@ fn check(input: &BundleInput<'_>) -> Result<(), ExportError> {
             Answer::Classes if given != labels => {
                 return refuse(format!("{} has {given} probabilities, there are {labels} labels", judge.name));
             }
-            Answer::Boxes if !given.is_multiple_of(OBJECT_NUMBERS) => {
+            Answer::Map if !given.is_multiple_of(OBJECT_NUMBERS) => {
                 let what = format!("{} has {given} numbers, an object takes {OBJECT_NUMBERS}", judge.name);
                 return refuse(what);
             }

@@ -1,7 +1,7 @@
 //! The model card: what a model is, what it was made from, how good it is, what it costs, and how to
 //! check each of these again. Plain data, written as `card.json`; `card.md` is the same for people.
 
-use crate::{FileInfo, SplitMetrics};
+use crate::{AnomalyMetrics, FileInfo, SplitMetrics};
 use kindling_spec::{Genome, Metric, Split, TaskSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -138,6 +138,9 @@ pub struct CardMetrics {
     /// Answers by their probability, in bins of a tenth, empty ones left out.
     #[serde(default)]
     pub reliability: Vec<ReliabilityBin>,
+    /// Of tasks that find anomalies: what else is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomalies: Option<AnomalyMetrics>,
     /// The task's objective.
     pub objective: ObjectiveValue,
     /// In the order of the labels.

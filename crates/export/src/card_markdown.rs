@@ -1,6 +1,7 @@
 //! The card for people.
 
-use crate::{BoxMetrics, Card, CardDecision, CardInt8, CardMetrics, Refused, SplitMetrics};
+use crate::{AnomalyMetrics, BoxMetrics, Card, CardDecision, CardInt8, CardMetrics, Refused, SplitMetrics};
+use kindling_spec::TaskKind;
 use std::fmt::Write;
 
 impl Card {
@@ -14,7 +15,10 @@ impl Card {
 
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "# {}\n", plain(&self.task.name))?;
-        let verb = if self.test.boxes().is_some() { "Finds" } else { "Tells apart" };
+        let verb = match self.task.kind {
+            TaskKind::ObjectDetection | TaskKind::ObjectLocalization => "Finds",
+            TaskKind::ImageClassification | TaskKind::AnomalyDetection => "Tells apart",
+        };
         writeln!(out, "{verb}: {}. Model `{}`, made {}.\n", list(&self.labels), self.model, self.created)?;
         writeln!(out, "{}\n", self.ownership)?;
         writeln!(out, "## How good it is\n")?;
@@ -228,6 +232,9 @@ fn class_metrics(out: &mut String, name: &str, about: &str, of: &CardMetrics, la
         "| {:.4} | {low:.4} to {high:.4} | {:.4} | {:.4} | {:.4} | {:.4} |\n",
         of.accuracy, of.balanced_accuracy, of.f1_macro, of.log_loss, of.objective.value
     )?;
+    if let Some(anomalies) = &of.anomalies {
+        anomaly_metrics(out, anomalies)?;
+    }
     if let Some(error) = of.calibration_error {
         writeln!(
             out,
@@ -250,6 +257,32 @@ fn class_metrics(out: &mut String, name: &str, about: &str, of: &CardMetrics, la
     for (label, row) in labels.iter().zip(&of.confusion) {
         let counts: Vec<String> = row.iter().map(u64::to_string).collect();
         writeln!(out, "| {} | {} |", plain(label), counts.join(" | "))?;
+    }
+    writeln!(out)
+}
+
+fn anomaly_metrics(out: &mut String, of: &AnomalyMetrics) -> std::fmt::Result {
+    let interval = |[low, high]: [f64; 2]| format!("{low:.4} to {high:.4}");
+    writeln!(
+        out,
+        "Good images called faulty: {} (95% interval {}); at most {:.4} on average was promised by the good validation images. Faulty \
+         images found: {} (95% interval {}). Area under the ROC curve: {} with real faulty images, {} with defects drawn on good \
+         ones.\n",
+        share(of.false_alarms),
+        interval(of.false_alarms_ci),
+        of.false_alarms_promised,
+        share(of.recall),
+        interval(of.recall_ci),
+        share(of.image_auroc),
+        share(of.drawn_auroc)
+    )?;
+    if of.per_class.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "| fault | found | area under the ROC curve | images |\n| --- | --: | --: | --: |")?;
+    for fault in &of.per_class {
+        let auroc = share(fault.image_auroc);
+        writeln!(out, "| {} | {:.4} | {auroc} | {} |", plain(&fault.label), fault.recall, fault.support)?;
     }
     writeln!(out)
 }

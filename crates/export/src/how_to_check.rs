@@ -10,14 +10,14 @@ pub fn how_to_check(files: &[FileInfo], answer: Answer) -> Vec<HowTo> {
     let has = |name: &str| files.iter().any(|file| file.name == name);
     if has("predict.py") {
         list.push(how("the answer for some images, with nothing of ours", "python3 predict.py IMAGE..."));
-        if answer == Answer::Boxes {
+        if answer == Answer::Map {
             list.push(how("the same, drawn over the image", "python3 predict.py --draw OUT.png IMAGE"));
         }
     }
     if has("model.onnx") {
         list.push(how("the answer for some images", "kindling predict model.onnx IMAGE..."));
     }
-    if has("model.onnx") && answer == Answer::Boxes {
+    if has("model.onnx") && answer == Answer::Map {
         list.push(how(
             "average precision, on a folder of images with their boxes in COCO's JSON, whose categories bear the labels' names (needs \
              Python with onnxruntime, numpy, pillow and pycocotools; lay images with transparency over white first)",

@@ -37,7 +37,7 @@ pub use how_to_check::how_to_check;
 pub use latency::{LATENCY_METHOD, Latency, measure_latency};
 pub use machine::{EnergyMeter, cpu_name};
 pub use runtime::OnnxModel;
-pub use split_metrics::{BoxClassMetrics, BoxMetrics, SplitMetrics};
+pub use split_metrics::{AnomalyMetrics, BoxClassMetrics, BoxMetrics, FaultMetrics, SplitMetrics};
 pub use verify::{Example, Finding, verify_bundle};
 
 /// The folded network alone as ONNX, for measuring: float `[1, C, H, W]`, normalised, in; what the graph gives out.

@@ -183,7 +183,7 @@ impl OnnxModel {
         height: u32,
         at_least: f32,
     ) -> Result<Vec<Vec<Found>>, ExportError> {
-        self.is_of(Answer::Boxes)?;
+        self.is_of(Answer::Map)?;
         let size = batch_size(rgb, images, width, height)?;
         let read = || -> TractResult<(Vec<f32>, Vec<f32>, Vec<i64>)> {
             let outputs = self.run(rgb, size)?;
@@ -215,16 +215,16 @@ impl OnnxModel {
     pub(crate) fn answer_for(&self, rgb: &[u8], width: u32, height: u32) -> Result<Vec<f32>, ExportError> {
         match self.answer {
             Answer::Classes => self.predict(rgb, width, height),
-            Answer::Boxes => Ok(objects_answer(&self.detect(rgb, width, height, LEAST_SCORE)?)),
+            Answer::Map => Ok(objects_answer(&self.detect(rgb, width, height, LEAST_SCORE)?)),
         }
     }
 
     fn is_of(&self, wanted: Answer) -> Result<(), ExportError> {
         match (wanted, self.answer) {
-            (Answer::Classes, Answer::Boxes) => {
+            (Answer::Classes, Answer::Map) => {
                 Err(ExportError::Model("it finds objects and gives no probabilities; ask it to detect".into()))
             }
-            (Answer::Boxes, Answer::Classes) => {
+            (Answer::Map, Answer::Classes) => {
                 Err(ExportError::Model("it tells classes apart and finds no objects; ask it to predict".into()))
             }
             _ => Ok(()),
@@ -324,7 +324,7 @@ fn read_labels(proto: &ModelProto, graph: &GraphProto) -> Result<(Vec<String>, A
             (first, data_type::FLOAT, [_, Some(a), Some(4)]),
             (second, data_type::FLOAT, [_, Some(b)]),
             (third, data_type::INT64, [_, Some(c)]),
-        ] if [*first, *second, *third] == [boxes, scores, numbers] && a == b && b == c => Answer::Boxes,
+        ] if [*first, *second, *third] == [boxes, scores, numbers] && a == b && b == c => Answer::Map,
         _ => {
             let what =
                 "its outputs are neither `probabilities`, float [N, labels], nor `boxes`, `scores` and `classes`";

@@ -85,6 +85,41 @@ pub struct BoxMetrics {
     pub objective: ObjectiveValue,
 }
 
+/// How well what is unlike good images is found on one split. What there is no image to measure by is absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnomalyMetrics {
+    /// The probability that a faulty image is found stranger than a good one: the area under the ROC curve.
+    pub image_auroc: Option<f64>,
+    /// The same of good images and of these with defects drawn on them.
+    pub drawn_auroc: Option<f64>,
+    /// Share of the good images that are called faulty.
+    pub false_alarms: Option<f64>,
+    /// Its 95% interval (Wilson 1927).
+    pub false_alarms_ci: [f64; 2],
+    /// The share of good images that is called faulty at most on average, by the good images of the validation split (Vovk et al.
+    /// 2005, conformal prediction), if later ones are like these.
+    pub false_alarms_promised: f64,
+    /// Share of the faulty images that are called so.
+    pub recall: Option<f64>,
+    /// Its 95% interval.
+    pub recall_ci: [f64; 2],
+    /// Of each class of the data set whose images are faulty.
+    pub per_class: Vec<FaultMetrics>,
+}
+
+/// How well one kind of fault is found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultMetrics {
+    /// The data set's class.
+    pub label: String,
+    /// Its images.
+    pub support: u64,
+    /// Share of them that are called faulty.
+    pub recall: f64,
+    /// The area under the ROC curve of good images and these.
+    pub image_auroc: Option<f64>,
+}
+
 /// How well one class's objects are found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BoxClassMetrics {

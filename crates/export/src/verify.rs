@@ -237,9 +237,9 @@ impl Findings {
                 Err(error) => self.add(&format!("{}", format.format()), "runs", "answers for pictures", error, false),
             }
         }
-        let kind = if card.test.boxes().is_some() { Answer::Boxes } else { Answer::Classes };
+        let kind = if card.test.boxes().is_some() { Answer::Map } else { Answer::Classes };
         // Two places of a map that are all but equal are a peak for one runtime or the other.
-        let maps = if kind == Answer::Boxes { maps(dir, &pictures).ok() } else { None };
+        let maps = if kind == Answer::Map { maps(dir, &pictures).ok() } else { None };
         for int8 in [false, true] {
             let mut of_kind = runs.iter().filter(|run| run.int8 == int8);
             let Some(first) = of_kind.next() else { continue };
@@ -251,13 +251,13 @@ impl Findings {
                 &format!("answers, run by {}", first.by),
                 match kind {
                     Answer::Classes => format!("{} probabilities that sum to 1", card.labels.len()),
-                    Answer::Boxes => "objects of its labels, with scores and sides from 0 to 1".into(),
+                    Answer::Map => "objects of its labels, with scores and sides from 0 to 1".into(),
                 },
                 wrong.map_or(format!("so on {} pictures", pictures.len()), |row| format!("{row:?}")),
                 wrong.is_none(),
             );
             for run in of_kind {
-                if int8 && kind == Answer::Boxes {
+                if int8 && kind == Answer::Map {
                     self.same_objects(first, run, tolerance);
                     continue;
                 }
@@ -341,7 +341,7 @@ fn far_by_map(a: &[f32], b: &[f32], map: &Tensor, tolerance: f32) -> f32 {
 fn is_sound(kind: Answer, answer: &[f32], labels: usize) -> bool {
     match kind {
         Answer::Classes => answer.len() == labels && (answer.iter().sum::<f32>() - 1.0).abs() < 1e-3,
-        Answer::Boxes => {
+        Answer::Map => {
             let is_object = |object: &[f32]| {
                 let is_label = object[0] >= 0.0 && object[0].fract() == 0.0 && object[0] < labels as f32;
                 is_label && object[1..].iter().all(|number| (0.0..=1.0).contains(number))

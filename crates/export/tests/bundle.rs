@@ -26,7 +26,7 @@ fn write(
     };
     let truth = match graph.answer {
         Answer::Classes => Truth::Classes(&labels_of_all),
-        Answer::Boxes => Truth::Boxes(&count),
+        Answer::Map => Truth::Boxes(&count),
     };
     let int8 = quantized.as_ref().map(|quantized| Int8 { quantized, pictures: &pictures, truth });
     let input = BundleInput {

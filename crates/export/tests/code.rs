@@ -75,7 +75,7 @@ impl Case {
     }
 
     fn is_boxes(&self) -> bool {
-        self.graph.answer == Answer::Boxes
+        self.graph.answer == Answer::Map
     }
 
     /// For pictures of the network's size the map, then for all the objects.

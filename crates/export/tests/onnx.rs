@@ -130,7 +130,7 @@ fn a_detector_s_file_finds_what_its_map_says_and_says_what_it_is() {
     for (name, graph) in detectors() {
         let weights = weights(&graph);
         let model = OnnxModel::load(&onnx(&graph, &weights)).unwrap();
-        assert_eq!((model.answer(), model.labels()), (Answer::Boxes, labels_of(&graph).as_slice()));
+        assert_eq!((model.answer(), model.labels()), (Answer::Map, labels_of(&graph).as_slice()));
         assert_eq!(model.at_least(), AT_LEAST as f32);
         let pictures: Vec<_> = (0..3).map(|seed| picture(50, 33, seed)).collect();
         let batch = model.detect_batch(&pictures.concat(), 3, 50, 33, 0.0).unwrap();
@@ -165,7 +165,7 @@ fn a_hundred_objects_are_said_at_most_and_equals_come_in_order() {
     let (kernel, strides, pads) = ([1; 2], [1; 2], [0; 4]);
     let head = Op::Conv { out_channels: 6, kernel, strides, pads, group: 1, bias: true };
     let x = net.push("head", head, &[net.input()]);
-    let graph = net.finish_as(x, Answer::Boxes).unwrap();
+    let graph = net.finish_as(x, Answer::Map).unwrap();
     let mut weights = weights(&graph);
     weights.get_mut("head.weight").unwrap().data.fill(0.0);
     weights.get_mut("head.bias").unwrap().data = vec![0.0, 1.0, 9.0, -200.0, -1.0, 0.5];

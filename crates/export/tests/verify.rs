@@ -22,7 +22,7 @@ fn bundle_of(graph: &kindling_graph::Graph, out: &Path, seed: u64) {
     let pictures = levels(graph);
     let truth = match graph.answer {
         kindling_graph::Answer::Classes => Truth::Classes(&[0; 24]),
-        kindling_graph::Answer::Boxes => Truth::Boxes(&|found| [found.len() as f64 / 32.0, 0.5]),
+        kindling_graph::Answer::Map => Truth::Boxes(&|found| [found.len() as f64 / 32.0, 0.5]),
     };
     let mut card = card(graph);
     card.task.exports.retain(|format| *format != ExportFormat::Burnpack);

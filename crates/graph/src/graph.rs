@@ -32,8 +32,10 @@ pub enum Answer {
     /// One logit a class, or features for whoever asks for them.
     #[default]
     Classes,
-    /// A map `[classes + 4, H, W]` of objects by their centres: see [`find_objects`](crate::find_objects).
-    Boxes,
+    /// A map. `[classes + 4, H, W]` is one of objects by their centres: see [`find_objects`](crate::find_objects). `[1, H, W]` is of
+    /// how strange each place is: what is trained where anomalies are to be found, before the whole image is judged by it.
+    #[serde(rename = "boxes")]
+    Map,
 }
 
 impl Answer {

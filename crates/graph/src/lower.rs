@@ -258,7 +258,7 @@ pub fn lower(graph: &Graph, weights: &Weights) -> Result<Lowered, GraphError> {
             to,
         });
     }
-    let is_answer = |shape: &[usize; 3]| graph.answer == Answer::Boxes || shape[1..] == [1, 1];
+    let is_answer = |shape: &[usize; 3]| graph.answer == Answer::Map || shape[1..] == [1, 1];
     match held.get(graph.output) {
         Some((Source::Node(output), shape)) if is_answer(shape) => Ok(Lowered {
             input: graph.input.clone(),

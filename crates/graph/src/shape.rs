@@ -77,8 +77,8 @@ impl Graph {
             return Err(self.output_error());
         }
         let shape = self.output_shape()?;
-        if self.answer == Answer::Boxes && (shape.len() != 3 || shape[0] < 5) {
-            let what = format!("finds objects, so it must make a map of a channel a class and 4 more, not {shape:?}");
+        if self.answer == Answer::Map && (shape.len() != 3 || (2..5).contains(&shape[0])) {
+            let what = format!("must make a map of a channel a class and 4 more, or of one channel, not {shape:?}");
             return Err(self.node_error(self.output, what));
         }
         let mut seen = HashSet::new();

@@ -10,16 +10,16 @@ const RARE: f32 = -2.2;
 ///
 /// Convolutions are uniform with He's variance (He et al. 2015), `2 / fan_in`, which needs no
 /// transcendental function and so has the same bits everywhere; layers whose outputs are logits have variance
-/// `1 / (3 fan_in)`. Biases and means are 0, scales and variances 1; where objects are found, the classes' biases are
-/// [`RARE`], so that training does not begin with unlearning objects everywhere (Lin et al. 2017, section 4.1).
+/// `1 / (3 fan_in)`. Biases and means are 0, scales and variances 1; of maps the classes' biases
+/// are [`RARE`], so that training does not begin with unlearning objects everywhere (Lin et al. 2017, section 4.1).
 ///
 /// # Errors
 /// [`ModelError`] if the graph is not valid.
 pub fn initial_weights(graph: &Graph, seed: u64) -> Result<Weights, ModelError> {
     let mut weights = Weights::new();
-    // The layer whose output is the map of objects.
+    // The layer whose output is the map.
     let map = match graph.answer {
-        Answer::Boxes => graph.nodes.get(graph.output).map_or("", |node| node.name.as_str()),
+        Answer::Map => graph.nodes.get(graph.output).map_or("", |node| node.name.as_str()),
         Answer::Classes => "",
     };
     for spec in graph.params()? {
@@ -35,7 +35,10 @@ pub fn initial_weights(graph: &Graph, seed: u64) -> Result<Weights, ModelError> 
                 (0..numbers).map(|_| ((random.uniform() * 2.0 - 1.0) * bound) as f32).collect()
             }
             "scale" | "var" => vec![1.0; numbers],
-            "bias" if node == map => (0..numbers).map(|i| if i + 4 < numbers { RARE } else { 0.0 }).collect(),
+            "bias" if node == map => {
+                let sides = if numbers > 4 { 4 } else { 0 };
+                (0..numbers).map(|i| if i + sides < numbers { RARE } else { 0.0 }).collect()
+            }
             _ => vec![0.0; numbers],
         };
         weights.insert(spec.name.clone(), Tensor::new(spec.shape, data)?);

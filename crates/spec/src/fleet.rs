@@ -162,6 +162,8 @@ impl FleetSpec {
                 kind: self.kind,
                 dataset: self.dataset.clone(),
                 classes: mapping,
+                good: None,
+                false_alarms: None,
                 objective: self.objective_of(class.as_deref()),
                 constraints: constraints.clone(),
                 budget,
@@ -233,7 +235,7 @@ fn check(value: &Value) -> Result<(), SpecError> {
     if let Some(map) = walk.object("", value, MEMBERS) {
         walk.heading(map, "fleet");
         let kind = map.get("kind").and_then(Value::as_str).and_then(TaskKind::from_word);
-        if kind.is_some_and(TaskKind::is_of_boxes) {
+        if kind.is_some_and(|kind| kind != TaskKind::ImageClassification) {
             let what = format!("a fleet tells classes apart; use `{}`", TaskKind::ImageClassification);
             walk.add("/kind", what);
         }

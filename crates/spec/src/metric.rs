@@ -25,6 +25,8 @@ words!(
         /// Share of images whose one object is found, overlapping the true box by half and of its class, or in which rightly
         /// nothing is.
         LocalizationAccuracy = "localization_accuracy",
+        /// The probability that a faulty image is found stranger than a good one: the area under the ROC curve.
+        ImageAuroc = "image_auroc",
     }
 );
 
@@ -68,6 +70,7 @@ impl Metric {
             }
             Self::Map50 | Self::Map => kind == TaskKind::ObjectDetection,
             Self::LocalizationAccuracy => kind == TaskKind::ObjectLocalization,
+            Self::ImageAuroc => kind == TaskKind::AnomalyDetection,
         }
     }
 }
@@ -79,6 +82,7 @@ impl Objective {
             TaskKind::ImageClassification => Self::default(),
             TaskKind::ObjectDetection => Self { metric: Metric::Map50, ..Self::default() },
             TaskKind::ObjectLocalization => Self { metric: Metric::LocalizationAccuracy, ..Self::default() },
+            TaskKind::AnomalyDetection => Self { metric: Metric::ImageAuroc, ..Self::default() },
         }
     }
 }

@@ -18,6 +18,8 @@ words!(
         ObjectDetection = "object-detection",
         /// Where the one object of each image is, if there is one.
         ObjectLocalization = "object-localization",
+        /// Whether each image is unlike the good ones that are given to learn from, and where.
+        AnomalyDetection = "anomaly-detection",
     }
 );
 
@@ -209,7 +211,15 @@ pub struct TaskSpec {
     /// Which classes are told apart; all when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
-    /// What is to be made best; when left out, accuracy, where objects are found mAP@.5, where one is the share found.
+    /// With `anomaly-detection`: the data set's class whose examples are good; every other is faulty, and is only looked at to
+    /// choose and to measure. May be left out where that class is called `good`, or is the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<String>,
+    /// With `anomaly-detection`: the share of good images that may be called faulty, above 0 and at most 0.5; 0.02 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_alarms: Option<f64>,
+    /// What is to be made best; when left out accuracy, where objects are found mAP@.5, where one is the share found, where
+    /// anomalies are the area under the ROC curve.
     #[serde(default)]
     pub objective: Objective,
     /// What the model may cost.
@@ -246,6 +256,12 @@ pub(crate) fn all_exports() -> Vec<ExportFormat> {
 impl TaskSpec {
     /// The data set's name where there is no server.
     pub const LOCAL_DATASET: &'static str = "local";
+    /// What the class of the good examples is usually called, where anomalies are found.
+    pub const GOOD: &'static str = "good";
+    /// What a model calls an example that is none of them.
+    pub const FAULTY: &'static str = "faulty";
+    /// [`TaskSpec::false_alarms`] where it is left out.
+    pub const FALSE_ALARMS: f64 = 0.02;
 
     /// Reads a specification.
     ///
@@ -267,8 +283,22 @@ impl TaskSpec {
         validate::check_classes(self, classes)
     }
 
+    /// The class of the good examples, if it is known.
+    pub fn good_class(&self, dataset_classes: &[String]) -> Option<String> {
+        let usual = || match dataset_classes {
+            [only] => Some(only.clone()),
+            several => several.iter().find(|name| *name == Self::GOOD).cloned(),
+        };
+        self.good.clone().or_else(usual)
+    }
+
     /// The names the model answers with, each with the data set's classes it covers.
     pub fn groups(&self, dataset_classes: &[String]) -> Vec<(String, Vec<String>)> {
+        if self.kind == TaskKind::AnomalyDetection {
+            let good = self.good_class(dataset_classes).unwrap_or_default();
+            let others = dataset_classes.iter().filter(|name| **name != good).cloned().collect();
+            return vec![(good.clone(), vec![good]), (Self::FAULTY.to_owned(), others)];
+        }
         match &self.classes {
             Some(classes) => classes.groups(),
             None => dataset_classes.iter().map(|name| (name.clone(), vec![name.clone()])).collect(),

@@ -56,6 +56,8 @@ pub(crate) const SCHEMA_BOUNDS: &[(&str, &str, f64)] = &[
     ("/$defs/Budget/properties/trials", "minimum", 1.0),
     ("/$defs/Objective/properties/precision", "exclusiveMinimum", 0.0),
     ("/$defs/Objective/properties/precision", "maximum", 1.0),
+    ("/properties/false_alarms", "exclusiveMinimum", 0.0),
+    ("/properties/false_alarms", "maximum", 0.5),
     ("/properties/exports", "minItems", 1.0),
 ];
 
@@ -256,6 +258,26 @@ impl Walk {
         }
     }
 
+    /// The members that only tasks of anomalies have.
+    fn anomalies(&mut self, map: &Map<String, Value>, kind: TaskKind) {
+        let given = |name: &str| map.get(name).filter(|v| !v.is_null());
+        if kind != TaskKind::AnomalyDetection {
+            for name in ["good", "false_alarms"].into_iter().filter(|name| given(name).is_some()) {
+                self.add(format!("/{name}"), format!("`{name}` belongs to `anomaly-detection`; remove it"));
+            }
+            return;
+        }
+        if let Some(name) = given("good").and_then(|v| self.text("/good", v)) {
+            self.class_name("/good", name);
+            if name == TaskSpec::FAULTY {
+                self.add("/good", "`faulty` is what the model calls the others; give the good class another name");
+            }
+        }
+        if let Some(v) = given("false_alarms") {
+            self.real("/false_alarms", v, |share| share > 0.0 && share <= 0.5, "above 0 and at most 0.5");
+        }
+    }
+
     pub(crate) fn constraints(&mut self, at: &str, value: &Value) {
         let whole = ["max_weights_bytes", "max_ram_bytes", "max_macs"];
         let known = ["data_type", "max_weights_bytes", "max_ram_bytes", "max_macs", "max_latency_ms"];
@@ -383,6 +405,8 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         "kind",
         "dataset",
         "classes",
+        "good",
+        "false_alarms",
         "objective",
         "constraints",
         "budget",
@@ -397,9 +421,15 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
         walk.heading(map, "task");
         let kind = map.get("kind").and_then(Value::as_str).and_then(TaskKind::from_word);
         let kind = kind.unwrap_or(TaskKind::ImageClassification);
-        if let Some(v) = map.get("classes").filter(|v| !v.is_null()) {
-            walk.classes("/classes", v, kind);
+        match map.get("classes").filter(|v| !v.is_null()) {
+            Some(_) if kind == TaskKind::AnomalyDetection => {
+                let what = "where anomalies are found every class but the good one is faulty; leave this out and name that in `good`";
+                walk.add("/classes", what);
+            }
+            Some(v) => walk.classes("/classes", v, kind),
+            None => {}
         }
+        walk.anomalies(map, kind);
         if let Some(v) = map.get("objective") {
             walk.objective("/objective", v, kind);
         }
@@ -441,6 +471,13 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
 pub(crate) fn check_classes(spec: &TaskSpec, classes: &[String]) -> Result<(), SpecError> {
     let mut walk = Walk::default();
     let known = quoted(classes.iter().map(String::as_str));
+    if spec.kind == TaskKind::AnomalyDetection {
+        match spec.good_class(classes) {
+            Some(good) if classes.contains(&good) => {}
+            Some(good) => walk.add("/good", format!("the data set has no class `{good}`; it has {known}")),
+            None => walk.add("/good", format!("is missing; name the class whose examples are good, one of {known}")),
+        }
+    }
     match &spec.classes {
         Some(crate::Classes::Subset(names)) => {
             for (i, name) in names.iter().enumerate().filter(|(_, n)| !classes.contains(n)) {

@@ -91,15 +91,20 @@ pub fn params() -> Vec<Param> {
 
 /// Those of [`params`] that mean something in tasks of a kind.
 pub fn params_of(kind: TaskKind) -> Vec<Param> {
-    let of_classes = |param: &Param| CLASSES_ONLY.contains(&param.name.as_str());
-    params().into_iter().filter(|param| kind == TaskKind::ImageClassification || !of_classes(param)).collect()
+    let without: &[&str] = match kind {
+        TaskKind::ImageClassification => &[],
+        TaskKind::ObjectDetection | TaskKind::ObjectLocalization => &CLASSES_ONLY,
+        // A hole is a defect, and is drawn as one.
+        TaskKind::AnomalyDetection => &["label_smoothing", "mixup", "class_weights", "cutout"],
+    };
+    params().into_iter().filter(|param| !without.contains(&param.name.as_str())).collect()
 }
 
 /// What changes targets that are classes; without it they are as they are.
 const CLASSES_ONLY: [&str; 3] = ["label_smoothing", "mixup", "class_weights"];
 
 impl Hyperparameters {
-    /// Reads and checks every parameter of [`params`]; those that only classes have may be left out.
+    /// Reads and checks every parameter of [`params`]; those that not all kinds of tasks have may be left out.
     ///
     /// # Errors
     /// [`TrainError::Genome`] naming the first that is missing or not finite, or has no meaning.
@@ -141,7 +146,7 @@ impl Hyperparameters {
                 flip: word("flip")? == "on",
                 crop: real("crop", 0.0, 0.5)? as f32,
                 colour: real("colour", 0.0, 1.0)? as f32,
-                cutout: real("cutout", 0.0, 1.0)? as f32,
+                cutout: if has("cutout") { real("cutout", 0.0, 1.0)? as f32 } else { 0.0 },
             },
         })
     }

@@ -26,7 +26,7 @@ pub use checkpoint::Checkpoint;
 pub use crossfit::{CrossFit, cross_fit, train_once};
 pub use device::{DeviceInfo, DeviceKind, OpenDevice, devices, open_device};
 pub use error::TrainError;
-pub use examples::{BoxedExamples, Draw, Examples, LabelledExamples, Verdict, truths};
+pub use examples::{BoxedExamples, Draw, Examples, GoodExamples, LabelledExamples, Verdict, spoil, truths};
 pub use hyperparameters::{Hyperparameters, OptimizerKind, distillation, params, params_of};
 pub use joined::JoinedTrainer;
 pub use measure::{measure, measure_joined};

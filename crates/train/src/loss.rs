@@ -21,13 +21,16 @@ pub(crate) enum Loss {
     CrossEntropy,
     /// That of [`objects`].
     Objects(Targets),
+    /// That of [`strangeness`], of so many places.
+    Strangeness(usize),
 }
 
 impl Loss {
     pub(crate) fn of(graph: &Graph) -> Result<Self, TrainError> {
         let shape = graph.output_shape()?;
         Ok(match (graph.answer, &shape[..]) {
-            (Answer::Boxes, [channels, height, width]) => {
+            (Answer::Map, [1, height, width]) => Self::Strangeness(height * width),
+            (Answer::Map, [channels, height, width]) => {
                 Self::Objects(Targets { classes: channels - 4, height: *height, width: *width })
             }
             _ => Self::CrossEntropy,
@@ -38,6 +41,7 @@ impl Loss {
     pub(crate) fn target_len(&self, outputs: usize) -> usize {
         match self {
             Self::CrossEntropy => outputs,
+            Self::Strangeness(places) => *places,
             Self::Objects(targets) => targets.len(),
         }
     }
@@ -46,8 +50,18 @@ impl Loss {
         match self {
             Self::CrossEntropy => log_softmax(outputs, 1).mul(targets).sum().neg(),
             Self::Objects(shape) => objects(*shape, outputs, targets),
+            Self::Strangeness(_) => strangeness(outputs, targets),
         }
     }
+}
+
+/// Binary cross-entropy of each place, their mean.
+///
+/// # Shapes
+/// `outputs` logits `[N, places]`, `targets` probabilities `[N, places]`.
+fn strangeness(outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let rest = targets.clone().neg().add_scalar(1.0);
+    log_sigmoid(outputs.clone()).mul(targets).add(log_sigmoid(outputs.neg()).mul(rest)).mean().neg()
 }
 
 /// Focal loss of the objects' places with less weight near them (Law and Deng 2018, CornerNet, equation 1) and generalised

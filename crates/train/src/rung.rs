@@ -252,6 +252,7 @@ fn judge(
     let mut images = vec![0.0; picks.len() * graph.input.shape().iter().product::<usize>()];
     let source = BatchSource::new(input.dataset);
     source.fill(&picks, resolution, &graph.input.mean, &graph.input.std, None, &mut images)?;
+    input.examples.prepare(graph, &mut images)?;
     let mut best: Option<(Verdict, Weights, WeightsFrom, Vec<f32>)> = None;
     let candidates =
         [(WeightsFrom::Average, trainer.average_weights()?), (WeightsFrom::LastStep, trainer.raw_weights()?)];

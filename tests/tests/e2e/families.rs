@@ -59,7 +59,7 @@ fn judges(device: &OpenDevice, graph: &Graph, weights: &Weights) -> Vec<Judge> {
 fn card(graph: &Graph, genome: &Genome) -> Card {
     let kind = match graph.answer {
         Answer::Classes => TaskKind::ImageClassification,
-        Answer::Boxes => TaskKind::ObjectDetection,
+        Answer::Map => TaskKind::ObjectDetection,
     };
     let task = json!({"version": 1, "name": "x", "kind": kind, "budget": {"trials": 1}});
     let no_boxes = BoxMetrics {
@@ -82,6 +82,7 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
         f1_macro: 0.0,
         log_loss: 0.0,
         calibration_error: None,
+        anomalies: None,
         reliability: vec![],
         objective: ObjectiveValue { metric: Metric::Accuracy, value: 0.0 },
         per_class: vec![],
@@ -89,7 +90,7 @@ fn card(graph: &Graph, genome: &Genome) -> Card {
     };
     let none: SplitMetrics = match graph.answer {
         Answer::Classes => no_classes.into(),
-        Answer::Boxes => no_boxes.into(),
+        Answer::Map => no_boxes.into(),
     };
     let cost = graph.cost().unwrap();
     Card {
@@ -201,7 +202,7 @@ fn every_family_is_written_in_every_format_and_answers_as_burn_does() {
             let no_figures = |_: &[Vec<Found>]| [0.0; 2];
             let truth = match graph.answer {
                 Answer::Classes => Truth::Classes(&[0; PICTURES]),
-                Answer::Boxes => Truth::Boxes(&no_figures),
+                Answer::Map => Truth::Boxes(&no_figures),
             };
             let input = BundleInput {
                 graph: &graph,

@@ -4,7 +4,7 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use std::path::{Path, PathBuf};
 
-/// Writes a built-in sample data set: one folder a class.
+/// Writes a built-in sample data set: one folder a class, or one a split and class.
 #[derive(clap::Args)]
 pub(crate) struct Sample {
     /// Which one.
@@ -12,7 +12,7 @@ pub(crate) struct Sample {
     name: Name,
     /// Where to; made if need be, must be empty.
     dir: PathBuf,
-    /// Pictures of each class.
+    /// Pictures of each class; of soap boxes so many good ones to train on, and a quarter as many of everything else.
     #[arg(long, default_value_t = 400, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     per_class: u32,
     /// Width and height in pixels.
@@ -28,14 +28,22 @@ pub(crate) struct Sample {
 enum Name {
     /// Drawn scenes with fire, with smoke, or with neither.
     FireSmoke,
+    /// Soap boxes on a conveyor: good ones, and for the test empty, open and torn ones with masks.
+    SoapBoxes,
 }
 
 impl Sample {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let Name::FireSmoke = self.name;
         refuse_full(&self.dir)?;
-        kindling_data::sample::fire_smoke(&self.dir, self.per_class as usize, self.size, self.seed)?;
-        output::say(&format!("{} pictures in {}", 3 * self.per_class, self.dir.display()));
+        let (each, size, seed) = (self.per_class as usize, self.size, self.seed);
+        let pictures = match self.name {
+            Name::FireSmoke => {
+                kindling_data::sample::fire_smoke(&self.dir, each, size, seed)?;
+                3 * each
+            }
+            Name::SoapBoxes => kindling_data::sample::soap_boxes(&self.dir, each, size, seed)?,
+        };
+        output::say(&format!("{pictures} pictures in {}", self.dir.display()));
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
-//! The sample data set: small drawn scenes with fire, with smoke, or with neither.
+//! The sample data sets: small drawn scenes with fire, with smoke, or with neither; and soap boxes on a conveyor.
 //!
-//! Made to try Kindling without downloading anything. It is no substitute for photographs: a model
-//! grown from it has learned drawings.
+//! Made to try Kindling without downloading anything. They are no substitute for photographs: a model
+//! grown from them has learned drawings.
 
 mod canvas;
-mod noise;
+pub(crate) mod noise;
 mod plume;
 mod scene;
+mod soap_box;
+mod soap_boxes;
 
 use crate::DataError;
 use crate::rng::{SplitMix, mix};
@@ -16,6 +18,8 @@ use noise::Noise;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::path::Path;
+
+pub use soap_boxes::{CONDITIONS, MASKS, draw_soap_box, soap_boxes};
 
 /// The classes, in the order of their folders.
 pub const CLASSES: [&str; 3] = ["fire", "neither", "smoke"];

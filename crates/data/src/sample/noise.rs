@@ -4,7 +4,7 @@ use crate::rng::mix;
 
 /// A field of noise of its own for each seed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Noise(pub(super) u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
     fn gradient(self, x: i32, y: i32, dx: f32, dy: f32) -> f32 {
@@ -25,7 +25,7 @@ impl Noise {
     }
 
     /// About -1 to 1, features of about size 1.
-    pub(super) fn at(self, x: f32, y: f32) -> f32 {
+    pub(crate) fn at(self, x: f32, y: f32) -> f32 {
         let (fx, fy) = (x.floor(), y.floor());
         let (dx, dy) = (x - fx, y - fy);
         let (ix, iy) = (fx as i32, fy as i32);
@@ -57,12 +57,12 @@ impl Noise {
     }
 }
 
-pub(super) fn lerp(a: f32, b: f32, t: f32) -> f32 {
+pub(crate) fn lerp(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
 /// 0 below `low`, 1 above `high`, smooth between.
-pub(super) fn smooth(low: f32, high: f32, x: f32) -> f32 {
+pub(crate) fn smooth(low: f32, high: f32, x: f32) -> f32 {
     let t = ((x - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }

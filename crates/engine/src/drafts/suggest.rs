@@ -87,7 +87,7 @@ impl Service {
     async fn check_model(&self, record: &DraftRecord, model: &ModelId) -> Result<(), EngineError> {
         self.model(model).await?;
         let opened = self.open_model(model).await?;
-        let fits = (opened.answer() == Answer::Boxes) == (record.labels == LabelKind::Boxes);
+        let fits = (opened.answer() == Answer::Map) == (record.labels == LabelKind::Boxes);
         if !fits {
             let detail = match record.labels {
                 LabelKind::Boxes => {

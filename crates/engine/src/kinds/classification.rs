@@ -2,15 +2,15 @@
 
 use kindling_data::{Dataset, View};
 use kindling_export::{CardMetrics, ClassMetrics, ObjectiveValue, ReliabilityBin};
-use kindling_graph::{Graph, Weights, scale_logits};
+use kindling_graph::{Graph, scale_logits};
 use kindling_models::tasks::calibration::{Bin, Reliability, reliability, temperature, with_temperature};
 use kindling_models::tasks::image_classification::{Metrics, metrics, top};
 use kindling_spec::{Objective, Split};
-use kindling_train::{Examples, LabelledExamples};
+use kindling_train::{Examples, LabelledExamples, RungOutcome, TrialConfig};
 
 use super::{Description, Kind, Right, Settled, Validated};
 use crate::release::Release;
-use crate::{EngineError, Mistake};
+use crate::{EngineError, Mistake, Plan};
 
 #[derive(Debug)]
 pub(super) struct Classification {
@@ -75,20 +75,23 @@ impl Kind for Classification {
     }
 
     /// Tempers the probabilities.
-    fn settle(&self, graph: &Graph, weights: &Weights, answers: &[f32]) -> Result<Settled, EngineError> {
+    fn settle(&self, _: &Plan, trained: &TrialConfig, outcome: &RungOutcome) -> Result<Settled, EngineError> {
+        let (graph, weights, answers) = (&trained.graph, &outcome.weights, &outcome.validation_answers);
         let classes = self.view.classes.len();
         let told = temperature(answers, classes, &self.labels(Split::Validation));
         let scaled = scale_logits(graph, weights, (1.0 / told) as f32)?;
         let told = if scaled.is_some() { told } else { 1.0 };
         let answers = with_temperature(answers, classes, told);
-        Ok(Settled { weights: scaled, answers, temperature: Some(told) })
+        let weights = scaled.unwrap_or_else(|| weights.clone());
+        Ok(Settled { graph: graph.clone(), weights, answers, temperature: Some(told) })
     }
 
     fn describe(&self, release: &Release<'_>, test: &[f32]) -> Result<Description, EngineError> {
         let (objective, classes) = (&release.plan.spec().objective, self.view.classes.len());
         let card = |split: Split, answers: &[f32]| {
             let found = self.metrics(split, answers, objective);
-            let card = card_metrics(&found, &reliability(answers, classes, &self.labels(split)), objective);
+            let value = ObjectiveValue { metric: objective.metric, value: found.objective };
+            let card = card_metrics(&found, &reliability(answers, classes, &self.labels(split)), value);
             (found, card.into())
         };
         let (validation, validation_card) = card(Split::Validation, release.validation_answers);
@@ -112,7 +115,7 @@ impl Kind for Classification {
     }
 }
 
-fn card_metrics(metrics: &Metrics, reliability: &Reliability, objective: &Objective) -> CardMetrics {
+pub(super) fn card_metrics(metrics: &Metrics, reliability: &Reliability, objective: ObjectiveValue) -> CardMetrics {
     let per_class = metrics
         .per_class
         .iter()
@@ -146,14 +149,15 @@ fn card_metrics(metrics: &Metrics, reliability: &Reliability, objective: &Object
                 accuracy: *accuracy,
             })
             .collect(),
-        objective: ObjectiveValue { metric: objective.metric, value: metrics.objective },
+        objective,
+        anomalies: None,
         per_class,
         confusion: metrics.confusion.clone(),
     }
 }
 
 /// The wrong answers, the surest first.
-fn mistakes(view: &View, probabilities: &[f32]) -> Vec<Mistake> {
+pub(super) fn mistakes(view: &View, probabilities: &[f32]) -> Vec<Mistake> {
     let rows = view.test.iter().zip(probabilities.chunks_exact(view.classes.len().max(1)));
     let mut wrong: Vec<Mistake> = rows
         .map(|((example, label), row)| (*example, *label, top(row), row))

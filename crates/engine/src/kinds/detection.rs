@@ -2,16 +2,16 @@
 
 use kindling_data::{BoxView, Boxed, Dataset};
 use kindling_export::{BoxClassMetrics, BoxMetrics, ObjectiveValue, objects_answer};
-use kindling_graph::{Found, Graph, GraphError, Weights, find_objects};
+use kindling_graph::{Found, Graph, GraphError, find_objects};
 use kindling_models::tasks::object_detection::{
     Figures, Seen, Truth, USUAL_OVERLAP, figures, iou, mean_precision, seen,
 };
 use kindling_spec::{ErrorCode, Objective, Split, TaskKind};
-use kindling_train::{BoxedExamples, Examples, truths};
+use kindling_train::{BoxedExamples, Examples, RungOutcome, TrialConfig, truths};
 
 use super::{Description, Kind, Right, Settled, Validated};
 use crate::release::Release;
-use crate::{EngineError, Mistake};
+use crate::{EngineError, Mistake, Plan};
 
 #[derive(Debug)]
 pub(super) struct Detection {
@@ -91,8 +91,9 @@ impl Kind for Detection {
         Ok(Validated { value: found.objective, metrics: serde_json::to_value(found)? })
     }
 
-    fn settle(&self, _: &Graph, _: &Weights, answers: &[f32]) -> Result<Settled, EngineError> {
-        Ok(Settled { weights: None, answers: answers.to_vec(), temperature: None })
+    fn settle(&self, _: &Plan, trained: &TrialConfig, outcome: &RungOutcome) -> Result<Settled, EngineError> {
+        let (graph, weights) = (trained.graph.clone(), outcome.weights.clone());
+        Ok(Settled { graph, weights, answers: outcome.validation_answers.clone(), temperature: None })
     }
 
     fn describe(&self, release: &Release<'_>, test: &[f32]) -> Result<Description, EngineError> {

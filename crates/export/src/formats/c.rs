@@ -148,8 +148,7 @@ fn whole(writer: &Writer, lowered: &Lowered, labels: &[String], int8: bool) -> S
     let file = if int8 { "model_int8" } else { "model" };
     let channels = lowered.input.channels.to_string();
     let numbers: usize = map_of(lowered).iter().product();
-    let more =
-        if int8 && lowered.answer == Answer::Boxes { format!(", MAP_NUMBERS = {numbers}") } else { String::new() };
+    let more = if int8 && lowered.answer == Answer::Map { format!(", MAP_NUMBERS = {numbers}") } else { String::new() };
     let values = [("FILE", file), ("CHANNELS", &channels), ("MORE_SIZES", &more), ("LABELS", &names)];
     let mut text = fill(&prefixed(section(SHARED, "head"), int8), &values);
     text.push_str(&writer.kernels);
@@ -191,7 +190,7 @@ fn header(lowered: &Lowered, writer: &Writer, source: &Source<'_>, int8: bool) -
         labels.iter().enumerate().map(|(i, label)| format!(" *   {i}: \"{}\"\n", comment(label))).collect();
     let (what, kind, order) = match lowered.answer {
         Answer::Classes => ("An image classifier", "classes", "in the order of the probabilities"),
-        Answer::Boxes => ("A finder of objects in images", "boxes", "by their number"),
+        Answer::Map => ("A finder of objects in images", "boxes", "by their number"),
     };
     let bits = if int8 { " in whole numbers of 8 bits," } else { "" };
     let title = format!("{what}{bits} as C: its own preprocessing, kernels and weights.");

@@ -180,7 +180,7 @@ fn about_c(name: &str) -> &'static str {
 fn arduino(files: &[(&'static str, String)], source: &Source<'_>) -> Result<Vec<u8>, ExportError> {
     let (what, sketch, example) = match source.answer() {
         Answer::Classes => ("An image classifier", SKETCH, "Classify"),
-        Answer::Boxes => ("A finder of objects in images", BOXES_SKETCH, "Detect"),
+        Answer::Map => ("A finder of objects in images", BOXES_SKETCH, "Detect"),
     };
     let int8 = files.iter().any(|(name, _)| *name == "model_int8.c");
     let (header, prefix, name) =

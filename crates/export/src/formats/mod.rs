@@ -125,13 +125,13 @@ impl<'a> Source<'a> {
         let shape = graph.output_shape()?;
         let fits = match (graph.answer, shape.as_slice()) {
             (Answer::Classes, [classes]) => *classes == labels.len(),
-            (Answer::Boxes, [channels, ..]) => *channels == labels.len() + 4,
+            (Answer::Map, [channels, ..]) => *channels == labels.len() + 4,
             _ => false,
         };
         if labels.is_empty() || !fits {
             let wanted = match graph.answer {
                 Answer::Classes => "they must be as many",
-                Answer::Boxes => "a map of objects has one channel a label and four more",
+                Answer::Map => "a map of objects has one channel a label and four more",
             };
             return Err(ExportError::Input(format!(
                 "there are {} labels and the network's output has the shape {shape:?}; {wanted}",
@@ -187,7 +187,7 @@ impl<'a> Source<'a> {
         let expected = quantized.answer(&levels)?;
         Ok(match self.answer() {
             Answer::Classes => difference(Answer::Classes, answer, &expected, INT8_TOLERANCE),
-            Answer::Boxes => difference_from_map(answer, &expected, onnx_boxes::map_shape(self)?, INT8_TOLERANCE),
+            Answer::Map => difference_from_map(answer, &expected, onnx_boxes::map_shape(self)?, INT8_TOLERANCE),
         })
     }
 

@@ -44,7 +44,7 @@ impl Format for Onnx {
                 Answer::Classes => {
                     "ONNX: an RGB image of any size in (uint8 [N, H, W, 3]), class probabilities out; preprocessing inside"
                 }
-                Answer::Boxes => {
+                Answer::Map => {
                     "ONNX: an RGB image of any size in (uint8 [N, H, W, 3]), boxes, scores and classes of objects out; all \
                      preprocessing and decoding inside"
                 }
@@ -96,7 +96,7 @@ fn write(source: &Source<'_>) -> Result<ModelProto, ExportError> {
     let end = network(&mut writer, graph, weights, &input)?;
     match source.answer() {
         Answer::Classes => writer.finish_with(&end, !ends_in_softmax(graph)),
-        Answer::Boxes => onnx_boxes::find(&mut writer, &end, onnx_boxes::map_shape(source)?),
+        Answer::Map => onnx_boxes::find(&mut writer, &end, onnx_boxes::map_shape(source)?),
     }
     describe(writer, source, "")
 }
@@ -110,7 +110,7 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
         "Pixels of N images, rows from the top, red, green, blue, 0 to 255; any height and width.".into();
     let (verb, outputs) = match source.answer() {
         Answer::Classes => ("Tells apart", vec![probabilities(source.labels.len())]),
-        Answer::Boxes => ("Finds", onnx_boxes::outputs(onnx_boxes::map_shape(source)?)),
+        Answer::Map => ("Finds", onnx_boxes::outputs(onnx_boxes::map_shape(source)?)),
     };
     let labels = serde_json::to_string(source.labels).map_err(|e| ExportError::Input(e.to_string()))?;
     let metadata = [
@@ -122,7 +122,7 @@ pub(super) fn describe(writer: Writer, source: &Source<'_>, more: &str) -> Resul
     let unknown = source.unknown_below.map(|below| (UNKNOWN_BELOW, below.to_string()));
     let decision = source.decision.map(|decision| (DECISION, serde_json::json!(decision).to_string()));
     let at_least =
-        (source.answer() == Answer::Boxes).then(|| (onnx_boxes::AT_LEAST_KEY, source.score_at_least().to_string()));
+        (source.answer() == Answer::Map).then(|| (onnx_boxes::AT_LEAST_KEY, source.score_at_least().to_string()));
     let at_most = source.at_most.map(|most| (onnx_boxes::AT_MOST_KEY, most.to_string()));
     let mut model = writer.model(input, outputs);
     model.doc_string =

@@ -71,7 +71,7 @@ fn write(source: &Source<'_>, quantized: &Quantized) -> Result<Vec<u8>, ExportEr
             net.writer.push("", "Flatten", &[&end], &flat, vec![int("axis", 1)]);
             net.writer.finish_with(&flat, true);
         }
-        Answer::Boxes => onnx_boxes::find(&mut net.writer, &end, onnx_boxes::map_shape(source)?),
+        Answer::Map => onnx_boxes::find(&mut net.writer, &end, onnx_boxes::map_shape(source)?),
     }
     Ok(describe(net.writer, source, " Weights and activations are of 8 bits.")?.encode_to_vec())
 }

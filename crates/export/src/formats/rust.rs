@@ -152,12 +152,12 @@ impl Writer {
         let text = |value: usize| value.to_string();
         let output = lowered.layers.get(lowered.output).map_or(0, |layer| layer.offset);
         let [channels, map_height, map_width] = lowered.layers.get(lowered.output).map_or([0; 3], |layer| layer.to);
-        let is_boxes = lowered.answer == Answer::Boxes;
+        let is_boxes = lowered.answer == Answer::Map;
         // Floats have it in the arena.
         let (map, has_map) = (channels * map_height * map_width, is_boxes && int8);
         let (what, kind, order) = match lowered.answer {
             Answer::Classes => ("An image classifier", "classes", "in the order of the probabilities"),
-            Answer::Boxes => ("A finder of objects in images", "boxes", "by their number"),
+            Answer::Map => ("A finder of objects in images", "boxes", "by their number"),
         };
         let pixel = if spec.channels == 3 { "red, green, blue".to_owned() } else { format!("{} bytes", spec.channels) };
         let own = [
@@ -345,8 +345,8 @@ fn int8(quantized: &Quantized) -> Writer {
                     sizes(layer)
                 );
                 if last {
-                    let name = if lowered.answer == Answer::Boxes { "map_conv" } else { "last_conv" };
-                    let place = if lowered.answer == Answer::Boxes { "logits" } else { "&mut logits" };
+                    let name = if lowered.answer == Answer::Map { "map_conv" } else { "last_conv" };
+                    let place = if lowered.answer == Answer::Map { "logits" } else { "&mut logits" };
                     let (from, count) = (step.from.offset, step.from.offset + layer.from.iter().product::<usize>());
                     writer.call(name, &format!("{name}(&LAYER_{n}, &arena[{from}..{count}], {place})"));
                     break;
@@ -386,7 +386,7 @@ fn int8(quantized: &Quantized) -> Writer {
         (quantized.logits_from_codes(), lowered.layers.get(lowered.output), quantized.layers.get(lowered.output))
     {
         let (from, to, zero) = (layer.offset, layer.offset + layer.len(), numbers.output.zero);
-        let place = if lowered.answer == Answer::Boxes { "logits" } else { "&mut logits" };
+        let place = if lowered.answer == Answer::Map { "logits" } else { "&mut logits" };
         let text = format!("last_codes(&arena[{from}..{to}], {zero}, &{}, {place})", factor(&multiplier));
         writer.call("last_codes", &text);
     }

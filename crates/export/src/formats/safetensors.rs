@@ -89,7 +89,7 @@ fn answer(graph: &Graph, weights: &Weights, picture: Picture<'_>) -> Result<Vec<
     let softmax_inside = graph.nodes.get(graph.output).is_some_and(|node| matches!(node.op, Op::Softmax));
     let input = preprocess(picture.rgb, picture.width, picture.height, &graph.input)?;
     let output = execute(graph, weights, &input)?;
-    if let (Answer::Boxes, [_, channels, height, width]) = (graph.answer, output.shape.as_slice()) {
+    if let (Answer::Map, [_, channels, height, width]) = (graph.answer, output.shape.as_slice()) {
         return Ok(map_answer(&output.data, [*channels, *height, *width]));
     }
     let output = output.data;

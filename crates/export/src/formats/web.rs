@@ -52,14 +52,14 @@ fn module(lowered: &Lowered, source: &Model<'_>) -> Result<String, String> {
         None => ("32-bit floating point", FLOAT.to_owned()),
     };
     let answer = |part: &str| section(ANSWERS, &format!("{answer}_{part}", answer = name(lowered.answer))).to_owned();
-    let from = if lowered.answer == Answer::Boxes { "Float32Array.from" } else { "softmax" };
+    let from = if lowered.answer == Answer::Map { "Float32Array.from" } else { "softmax" };
     let parts = ["read", "ask", "about_logits", "sums"].map(|part| (part, answer(part)));
     let parts: Vec<(&str, String)> = parts.into_iter().chain([("from", from.to_owned())]).collect();
     let (shared, runtime) = (fill(SHARED, &parts), fill(&runtime, &parts));
     let network = script_json(&network(lowered, quantized));
     let numbers = STANDARD.encode(numbers(lowered, quantized));
     let (labels, size) = (script_json(&json!(source.labels)), script_json(&json!([spec.height, spec.width])));
-    if lowered.answer == Answer::Boxes {
+    if lowered.answer == Answer::Map {
         let map_size = lowered.layers.get(lowered.output).map_or([0; 2], |layer| [layer.to[1], layer.to[2]]);
         let (at_least, map_size) = (source.score_at_least(), script_json(&json!(map_size)));
         return Ok(format!(
@@ -104,7 +104,7 @@ fn module(lowered: &Lowered, source: &Model<'_>) -> Result<String, String> {
 fn name(answer: Answer) -> &'static str {
     match answer {
         Answer::Classes => "classes",
-        Answer::Boxes => "boxes",
+        Answer::Map => "boxes",
     }
 }
 
@@ -120,7 +120,7 @@ fn page(code: &str, source: &Model<'_>) -> String {
     let parts = parts.into_iter().map(|(name, text)| (name, text.trim_end().to_owned()));
     let parts: Vec<(&str, String)> = parts.chain([part(PAGE_ANSWERS, "more")]).collect();
     let labels = source.labels.iter().map(|label| escape(label)).collect::<Vec<_>>().join(", ");
-    let style = if source.answer() == Answer::Boxes { BOXES_STYLE } else { "" };
+    let style = if source.answer() == Answer::Map { BOXES_STYLE } else { "" };
     let fill_in = |size: &str| {
         let values = [
             ("title", escape(source.task)),

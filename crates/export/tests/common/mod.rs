@@ -15,7 +15,7 @@ pub(crate) fn labels() -> Vec<String> {
 /// The names of a graph's classes.
 pub(crate) fn labels_of(graph: &Graph) -> Vec<String> {
     let outputs = graph.output_shape().unwrap()[0];
-    let classes = if graph.answer == Answer::Boxes { outputs - 4 } else { outputs };
+    let classes = if graph.answer == Answer::Map { outputs - 4 } else { outputs };
     labels().into_iter().take(classes).collect()
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn picture(width: u32, height: u32, seed: u64) -> Vec<u8> {
 /// The answer of the reference: probabilities, or objects.
 pub(crate) fn answer(graph: &Graph, weights: &Weights, rgb: &[u8], width: u32, height: u32) -> Vec<f32> {
     let output = output(graph, weights, rgb, width, height);
-    if graph.answer == Answer::Boxes {
+    if graph.answer == Answer::Map {
         return objects_answer(&find_objects(&output, map_shape(graph), LEAST_SCORE));
     }
     if matches!(graph.nodes[graph.output].op, Op::Softmax) {
@@ -144,7 +144,7 @@ pub(crate) fn levels(graph: &Graph) -> Vec<u8> {
 fn figures(graph: &Graph) -> (TaskKind, SplitMetrics) {
     match graph.answer {
         Answer::Classes => (TaskKind::ImageClassification, class_figures().into()),
-        Answer::Boxes => (TaskKind::ObjectDetection, box_figures(graph).into()),
+        Answer::Map => (TaskKind::ObjectDetection, box_figures(graph).into()),
     }
 }
 
@@ -181,6 +181,7 @@ fn class_figures() -> CardMetrics {
         log_loss: 0.3,
         calibration_error: Some(0.02),
         reliability: vec![ReliabilityBin { count: 10, confidence: 0.88, accuracy: 0.9 }],
+        anomalies: None,
         objective: ObjectiveValue { metric: Metric::Accuracy, value: 0.9 },
         per_class: labels()
             .into_iter()

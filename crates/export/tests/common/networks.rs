@@ -103,7 +103,7 @@ fn map_of(mut net: GraphBuilder, x: Source, classes: usize) -> Graph {
     let (kernel, strides, pads) = ([1; 2], [1; 2], [0; 4]);
     let head = Op::Conv { out_channels: classes + 4, kernel, strides, pads, group: 1, bias: true };
     let x = net.push("head", head, &[x]);
-    net.finish_as(x, Answer::Boxes).unwrap()
+    net.finish_as(x, Answer::Map).unwrap()
 }
 
 /// Networks that find objects.

@@ -110,7 +110,7 @@ impl Quantized {
     /// As [`Quantized::run`].
     pub fn answer(&self, rgb: &[u8]) -> Result<Vec<f32>, GraphError> {
         let logits: Vec<f64> = self.run(&self.codes(rgb))?.into_iter().map(super::logit).collect();
-        if self.lowered.answer == Answer::Boxes {
+        if self.lowered.answer == Answer::Map {
             return Ok(logits.into_iter().map(|x| x as f32).collect());
         }
         let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -139,7 +139,7 @@ const CLEARLY: f64 = 0.5;
 /// How far all answers are from those of the network as it was: by Kullback-Leibler divergence, or where they are maps by the
 /// squared differences.
 fn divergence(answer: Answer, found: &[Vec<i32>], truth: &[f32]) -> f64 {
-    if answer == Answer::Boxes {
+    if answer == Answer::Map {
         let pairs = found.iter().flatten().zip(truth);
         return pairs.map(|(found, truth)| (logit(*found) - f64::from(*truth)).powi(2)).sum();
     }

@@ -104,3 +104,32 @@ fn a_network_without_a_pool_is_refused() {
     let error = heat(&graph, &weights, &super::some_input(&graph, 1), 0).unwrap_err();
     assert!(error.to_string().contains("GlobalAveragePool"), "{error}");
 }
+
+#[test]
+fn a_network_that_looks_for_the_strangest_place_is_asked_of_each() {
+    let mut net = GraphBuilder::new(InputSpec::rgb(2));
+    let x = net.pointwise_with_bias("map", net.input(), 1);
+    let x = net.push("strangest", Op::MaxPool { kernel: [2, 2], strides: [2, 2], pads: [0; 4] }, &[x]);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("logits", x, 2);
+    let graph = net.finish(x).unwrap();
+    let weights: Weights = [
+        ("map.weight", Tensor::new(vec![1, 3, 1, 1], vec![1.0, 0.0, 0.0]).unwrap()),
+        ("map.bias", Tensor::new(vec![1], vec![0.5]).unwrap()),
+        ("logits.weight", Tensor::new(vec![2, 1], vec![-1.0, 1.0]).unwrap()),
+        ("logits.bias", Tensor::new(vec![2], vec![1.5, -1.5]).unwrap()),
+    ]
+    .map(|(name, tensor)| (name.to_owned(), tensor))
+    .into();
+    let planes = [[1.0, 0.0, 2.0, -3.0], [0.0; 4], [9.0; 4]].concat();
+    let image = Tensor::new(vec![1, 3, 2, 2], planes).unwrap();
+    // The logits differ by 2 (x + 0.5) - 3.
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+    let found = heat(&graph, &weights, &image, 1).unwrap();
+    assert_eq!((found.height, found.width), (2, 2));
+    for (value, x) in found.values.iter().zip([1.0f32, 0.0, 2.0, -3.0]) {
+        assert!((value - sigmoid(2.0 * (x + 0.5) - 3.0)).abs() < 1e-6, "{found:?}");
+    }
+    let good = heat(&graph, &weights, &image, 0).unwrap();
+    assert!(good.values.iter().zip(&found.values).all(|(a, b)| (a + b - 1.0).abs() < 1e-6));
+}

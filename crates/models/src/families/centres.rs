@@ -135,7 +135,7 @@ impl Family for Centres {
             x = separable_block(&mut layers, &format!("head.context{block}"), x, width, [reach, 1, 1]);
         }
         let x = layers.net.pointwise_with_bias("head.map", x, classes + 4);
-        Ok(layers.net.finish_as(x, Answer::Boxes)?)
+        Ok(layers.net.finish_as(x, Answer::Map)?)
     }
 }
 

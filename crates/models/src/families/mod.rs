@@ -3,6 +3,7 @@
 
 mod centres;
 mod layers;
+mod places;
 mod plain;
 mod pretrained;
 mod residual;
@@ -57,6 +58,8 @@ pub static FAMILIES: &[&dyn Family] = &[
     &centres::SEPARABLE,
     &centres::RESIDUAL,
     &centres::EFFICIENTNET,
+    &places::SEPARABLE,
+    &places::EFFICIENTNET,
 ];
 
 /// The network of a genome, of whichever family it names.

@@ -37,6 +37,11 @@ fn finds(family: &dyn Family) -> bool {
     family.is_for(TaskKind::ObjectDetection)
 }
 
+/// Whether its networks look at pixels more closely than those that tell whole pictures apart.
+fn looks_closer(family: &dyn Family) -> bool {
+    !family.is_for(TaskKind::ImageClassification)
+}
+
 fn defaults_of(family: &dyn Family) -> impl Iterator<Item = Genome> {
     let name = family.name();
     default_genomes(name).into_iter().map(move |params| Genome { family: name.into(), params })
@@ -57,7 +62,7 @@ fn every_genome_builds_costs_folds_and_runs() {
             let classes = 2 + seed as usize % 9;
             let graph = build_graph(&genome, classes).unwrap_or_else(|e| panic!("{genome:?}: {e}"));
             if finds(*family) {
-                assert_eq!(graph.answer, kindling_graph::Answer::Boxes);
+                assert_eq!(graph.answer, kindling_graph::Answer::Map);
                 assert_eq!(graph.output_shape().unwrap()[0], classes + 4);
                 assert!(build_graph(&genome, 1).is_ok());
             } else {
@@ -106,8 +111,8 @@ fn a_space_holds_small_and_large_and_is_mostly_cheap() {
             costs.iter().map(|c| c.weights_bytes).max(),
         );
         // The blocks of a backbone are as large as others made them.
-        // What finds objects looks at more pixels.
-        let least = match (family.backbone().is_some(), finds(*family)) {
+        // What finds objects or defects looks at more pixels.
+        let least = match (family.backbone().is_some(), looks_closer(*family)) {
             (false, false) => [0.03, 0.2, 0.35, 0.8, 0.7],
             (true, false) => [-1.0, 0.2, 0.35, 0.8, 0.5],
             (false, true) => [0.01, 0.2, 0.35, 0.8, 0.4],
@@ -139,13 +144,13 @@ fn default_genomes_are_of_the_space_and_small() {
                 cost.peak_ram_bytes
             );
             // A backbone's deeper blocks are for limits that count bytes of 8 bits.
-            let (bytes, macs, first) = match (family.backbone().is_some(), finds(*family)) {
+            let (bytes, macs, first) = match (family.backbone().is_some(), looks_closer(*family)) {
                 (true, false) => (cost.int8_weights_bytes, 30_000_000, 9_000_000),
                 (false, false) => (cost.weights_bytes, 14_000_000, 1_500_000),
                 (true, true) => (cost.int8_weights_bytes / 2, 95_000_000, 25_000_000),
                 (false, true) => (cost.weights_bytes / 2, 21_000_000, 3_000_000),
             };
-            assert!(cost.parameters >= 6_000 && bytes <= 200_000, "{} {i}: {}", family.name(), cost.parameters);
+            assert!(cost.parameters >= 5_000 && bytes <= 200_000, "{} {i}: {}", family.name(), cost.parameters);
             assert!(cost.macs <= macs, "{} {i}: {}", family.name(), cost.macs);
             // The first is the fastest to train.
             assert!(cost.macs > least, "{} {i}", family.name());

@@ -104,7 +104,7 @@ pub fn metrics(
             (found.map_or(0.0, |(recall, _)| recall), found.map(|(_, threshold)| threshold))
         }
         // Of boxes, which there are none of; a specification that asks for them here is refused.
-        Metric::Map50 | Metric::Map | Metric::LocalizationAccuracy => (0.0, None),
+        Metric::Map50 | Metric::Map | Metric::LocalizationAccuracy | Metric::ImageAuroc => (0.0, None),
     };
     Metrics {
         objective,

@@ -137,13 +137,24 @@ if (reload) setTimeout(() => location.reload(), Number(reload.dataset.reload));
 
 const grow = $("#grow");
 if (grow) {
+  const kind = grow.elements.kind;
+  const anomalies = "anomaly-detection";
+  // What is not asked of this kind of task is not shown.
+  const show = () => {
+    for (const part of $$("[data-for]", grow)) {
+      const of = part.dataset.for;
+      part.hidden = of === "others" ? kind.value === anomalies : of !== kind.value;
+    }
+  };
+  kind.addEventListener("change", show);
+  show();
   grow.addEventListener("submit", async (event) => {
     event.preventDefault();
     const status = $("#grow-status");
     const spec = {
       version: 1,
       name: grow.elements.name.value.trim(),
-      kind: grow.dataset.kind,
+      kind: kind.value,
       dataset: grow.dataset.dataset,
       constraints: {},
       budget: { seconds: Number(grow.elements.seconds.value) },
@@ -151,10 +162,13 @@ if (grow) {
     const [kilobytes, latency] = [grow.elements.kilobytes.value, grow.elements.latency.value];
     if (kilobytes) spec.constraints.max_weights_bytes = Math.round(Number(kilobytes) * 1000);
     if (latency) spec.constraints.max_latency_ms = Number(latency);
-    if (grow.elements.metric) spec.objective = { metric: grow.elements.metric.value };
+    if (kind.value === "image-classification") spec.objective = { metric: grow.elements.metric.value };
     const mapping = {};
     let plain = true;
-    for (const box of $$("[data-class]", grow)) {
+    if (kind.value === anomalies) {
+      spec.good = grow.elements.good.value;
+      spec.false_alarms = Number(grow.elements.alarms.value) / 100;
+    } else for (const box of $$("[data-class]", grow)) {
       if (!box.checked) { plain = false; continue; }
       const given = $$("[data-answer]", grow).find((answer) => answer.dataset.answer === box.dataset.class);
       const answer = given.value.trim() || box.dataset.class;

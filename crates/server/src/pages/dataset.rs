@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_data::{Audit, ClassCount, Conflict, Dataset, Labels, Listed, Manifest};
-use kindling_spec::{DatasetId, DatasetState, Metric, Split, TaskKind};
+use kindling_spec::{DatasetId, DatasetState, Metric, Split, TaskKind, TaskSpec};
 use kindling_store::DatasetRecord;
 use maud::{Markup, html};
 use std::collections::HashMap;
@@ -308,22 +308,44 @@ fn filters(id: &DatasetId, manifest: &Manifest, which: &Which) -> Markup {
 
 fn task_form(record: &DatasetRecord, manifest: &Manifest) -> Markup {
     let boxed = manifest.labels == Labels::Boxes;
-    let kind = if boxed { TaskKind::from_word("object-detection") } else { Some(TaskKind::ImageClassification) };
-    let Some(kind) = kind else {
-        return html! {
-            section.card.accent aria-labelledby="grow-title" {
-                h2 #grow-title { "Grow a model" }
-                p.empty { "Networks that find things with boxes around them cannot be grown here yet. The data set is kept for them." }
-            }
-        };
+    let kinds: &[(TaskKind, &str)] = match (manifest.labels, manifest.classes.len()) {
+        (Labels::Boxes, _) => &[
+            (TaskKind::ObjectDetection, "find what is where"),
+            (TaskKind::ObjectLocalization, "find the one thing in each picture"),
+        ],
+        (Labels::Classes, 1) => &[(TaskKind::AnomalyDetection, "notice what is unlike good pictures")],
+        (Labels::Classes, _) if record.kind == TaskKind::AnomalyDetection => &[
+            (TaskKind::AnomalyDetection, "notice what is unlike good pictures"),
+            (TaskKind::ImageClassification, "tell the kinds apart"),
+        ],
+        (Labels::Classes, _) => &[
+            (TaskKind::ImageClassification, "tell the kinds apart"),
+            (TaskKind::AnomalyDetection, "notice what is unlike good pictures"),
+        ],
     };
+    let good = |class: &String| class == TaskSpec::GOOD;
     html! {
         section.card.accent aria-labelledby="grow-title" {
             h2 #grow-title { "Grow a model" }
-            form #grow data-dataset=(record.id) data-kind=(kind.as_str()) {
+            form #grow data-dataset=(record.id) {
                 label for="name" { "What to call it" }
                 input #name name="name" maxlength="200" required value=(record.name);
-                fieldset {
+                label for="kind" { "What it should do" }
+                select #kind name="kind" {
+                    @for (kind, text) in kinds { option value=(kind) { (text) } }
+                }
+                @if !boxed {
+                    div data-for=(TaskKind::AnomalyDetection) {
+                        label for="good" { "Which pictures are good" }
+                        select #good name="good" {
+                            @for class in &manifest.classes { option value=(class) selected[good(class)] { (class) } }
+                        }
+                        p.small { "It learns from these alone; all others are faulty, and are only used to choose and to test." }
+                        label for="alarms" { "Good pictures that may be called faulty, in 100" }
+                        input #alarms name="alarms" type="number" inputmode="decimal" min="0.1" max="50" step="any" value=(TaskSpec::FALSE_ALARMS * 100.0);
+                    }
+                }
+                fieldset data-for="others" {
                     legend { @if boxed { "What should it find?" } @else { "What should it tell apart?" } }
                     p.small { "Untick what it need not know. Give two kinds the same answer to make them one." }
                     @for (i, class) in manifest.classes.iter().enumerate() {
@@ -354,14 +376,16 @@ fn task_form(record: &DatasetRecord, manifest: &Manifest) -> Markup {
                     label for="latency" { "Milliseconds for one picture, at most" }
                     input #latency name="latency" type="number" inputmode="decimal" min="0.001" step="any" placeholder="no limit";
                     @if !boxed {
-                        label for="metric" { "What counts" }
-                        select #metric name="metric" {
-                            @for (metric, text) in [
-                                (Metric::Accuracy, "how many pictures it gets right"),
-                                (Metric::BalancedAccuracy, "every kind equally, also rare ones"),
-                                (Metric::F1Macro, "F1, the mean over the kinds"),
-                            ] {
-                                option value=(metric) { (text) }
+                        div data-for=(TaskKind::ImageClassification) {
+                            label for="metric" { "What counts" }
+                            select #metric name="metric" {
+                                @for (metric, text) in [
+                                    (Metric::Accuracy, "how many pictures it gets right"),
+                                    (Metric::BalancedAccuracy, "every kind equally, also rare ones"),
+                                    (Metric::F1Macro, "F1, the mean over the kinds"),
+                                ] {
+                                    option value=(metric) { (text) }
+                                }
                             }
                         }
                     }

@@ -1,7 +1,7 @@
 //! Pieces that several pages share.
 
 use kindling_engine::Mistake;
-use kindling_export::{BoxMetrics, Card, CardMetrics, SplitMetrics};
+use kindling_export::{AnomalyMetrics, BoxMetrics, Card, CardMetrics, SplitMetrics};
 use kindling_spec::{DatasetId, ErrorCode, Metric, ModelId};
 use kindling_store::{FileRecord, ModelRecord};
 use maud::{Markup, html};
@@ -27,6 +27,7 @@ pub(crate) fn metric_name(metric: Metric) -> &'static str {
         Metric::Map50 => "mAP at an overlap of half",
         Metric::Map => "mAP",
         Metric::LocalizationAccuracy => "share found",
+        Metric::ImageAuroc => "area under the ROC curve",
     }
 }
 
@@ -147,6 +148,7 @@ fn class_figures(card: &Card, test: &CardMetrics) -> Markup {
     let [low, high] = test.accuracy_ci;
     let objective = &test.objective;
     html! {
+        @if let Some(anomalies) = &test.anomalies { (anomaly_figures(anomalies)) }
         p.verdict {
             "Right on " strong { (in_hundred(test.accuracy)) " of 100" } " unseen pictures "
             span.nowrap { "(95% interval " (format!("{:.0}–{:.0}", low * 100.0, high * 100.0)) ")." }
@@ -172,6 +174,33 @@ fn class_figures(card: &Card, test: &CardMetrics) -> Markup {
             p.small {
                 "In the files of 8 bits: right on " (int8.accuracy.map_or_else(|| "–".to_owned(), |share| in_hundred(share).to_string())) " of 100, " (plain::bytes(int8.weights_bytes)) ", "
                 (plain::bytes(int8.peak_ram_bytes)) " of memory."
+            }
+        }
+    }
+}
+
+/// How well what is unlike good pictures is found.
+fn anomaly_figures(of: &AnomalyMetrics) -> Markup {
+    let of_hundred = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| in_hundred(share).to_string());
+    html! {
+        p.verdict {
+            "Notices " strong { (of_hundred(of.recall)) " of 100" } " faulty pictures, and calls "
+            strong { (of_hundred(of.false_alarms)) " of 100" } " good ones faulty."
+        }
+        p.small {
+            "At most " (plain::percent(of.false_alarms_promised)) " false alarms are promised on average, as long as pictures are taken as before. "
+            @if of.recall.is_none() { "No faulty pictures were given to test with; of defects drawn on good ones and these as they are, the area under the ROC curve is " (share(of.drawn_auroc)) "." }
+        }
+        @if !of.per_class.is_empty() {
+            div.scroll {
+                table {
+                    thead { tr { th scope="col" { "Fault" } th.number scope="col" { "Noticed" } th.number scope="col" { "Area under the ROC curve" } th.number scope="col" { "Pictures" } } }
+                    tbody {
+                        @for fault in &of.per_class {
+                            tr { th scope="row" { (fault.label) } td.number { (plain::percent(fault.recall)) } td.number { (share(fault.image_auroc)) } td.number { (plain::count(fault.support)) } }
+                        }
+                    }
+                }
             }
         }
     }

@@ -31,7 +31,7 @@ impl BoxedExamples<'_> {
     fn map(&self, graph: &Graph) -> Result<[usize; 3], TrainError> {
         let shape = graph.output_shape()?;
         match shape[..] {
-            [channels, height, width] if graph.answer == Answer::Boxes && channels == self.view.classes.len() + 4 => {
+            [channels, height, width] if graph.answer == Answer::Map && channels == self.view.classes.len() + 4 => {
                 Ok([channels, height, width])
             }
             _ => {

@@ -1,9 +1,11 @@
 //! What differs between kinds of tasks while a network is trained: one file a kind.
 
 mod boxed;
+mod good;
 mod labelled;
 
 pub use boxed::{BoxedExamples, truths};
+pub use good::{GoodExamples, spoil};
 pub use labelled::LabelledExamples;
 
 use crate::{HostBatch, Hyperparameters, TrainError};
@@ -31,6 +33,15 @@ pub trait Examples: Sync {
 
     /// The validation split: (example, label), the label being 0 where there is none.
     fn validation(&self) -> Vec<(usize, usize)>;
+
+    /// Makes the pictures of the validation split, `[examples, C, H, W]` as the graph's input is normalised, what the network is
+    /// asked about: nothing, but where defects are drawn.
+    ///
+    /// # Errors
+    /// Those of the data.
+    fn prepare(&self, _: &Graph, _images: &mut [f32]) -> Result<(), TrainError> {
+        Ok(())
+    }
 
     /// What answers on the validation split are worth, as [`predict`](crate::predict) gives them.
     fn judge(&self, graph: &Graph, answers: &[f32]) -> Verdict;

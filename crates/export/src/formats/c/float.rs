@@ -89,7 +89,7 @@ pub(super) fn writer(lowered: &Lowered) -> Writer {
     let values = [("FACTORS", factors.as_str()), ("ADDENDS", &addends), ("FAST_LEVELS", &fast_levels)];
     let reading = fill(section(FLOAT, "reading").trim_end(), &values);
     let run = fill(
-        section(FLOAT, if lowered.answer == Answer::Boxes { "run_boxes" } else { "run" }),
+        section(FLOAT, if lowered.answer == Answer::Map { "run_boxes" } else { "run" }),
         &[
             ("ARENA", &lowered.arena.to_string()),
             ("READING", &reading),

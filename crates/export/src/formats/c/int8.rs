@@ -33,7 +33,7 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
         match (&layer.kind, &numbers.kind) {
             (LayerKind::Conv(conv), QuantizedKind::Conv { weight, bias, multipliers, .. }) => {
                 let last = *at == lowered.output && quantized.logits_from_codes().is_none();
-                let last_name = if lowered.answer == Answer::Boxes { "map_conv" } else { "last_conv" };
+                let last_name = if lowered.answer == Answer::Map { "map_conv" } else { "last_conv" };
                 let (name, packed) = match kernel {
                     _ if last => (last_name, inputs_last(conv, weight)),
                     Kernel::Scale => ("scale", weight.clone()),
@@ -129,7 +129,7 @@ pub(super) fn writer(quantized: &Quantized) -> Writer {
     writer.bytes += 256 * tables.len();
     let codes: String =
         tables.iter().map(|table| format!("    {{\n{}    }},\n", lines(table.iter().map(i8::to_string)))).collect();
-    let is_boxes = lowered.answer == Answer::Boxes;
+    let is_boxes = lowered.answer == Answer::Map;
     let part = |name: &str| renamed(section(INT8, name));
     let input = lowered.input_offset.to_string();
     let run = fill(
