@@ -5,7 +5,7 @@ use super::fit::{Rows, fit_rows};
 use super::observe::{Observed, Patches};
 use super::{Affine, Calibration, LOGIT_BITS, Multiplier, Quantized, QuantizedKind, QuantizedLayer, SumFactors};
 use crate::lower::{Activation, Convolution, Layer, LayerKind, Lowered};
-use crate::{GraphError, Source, Tensor};
+use crate::{GraphError, InputSpec, Source, Tensor};
 
 /// As many products of 8 bits as are sure to fit in 32 bits with a bias.
 const MAX_TAPS: usize = 33_000;
@@ -14,18 +14,32 @@ const MAX_BIAS_SHIFT: u8 = 15;
 /// Scales are chosen such that no bias needs a greater one: eight units are little beside the hundreds that make one code.
 const FINE_BIAS_SHIFT: u8 = 4;
 
-/// The network in 8 bits, and its logits for each image. `factors` are those of `lowered`'s channels.
+/// The network in 8 bits, and its logits for each image. `images` are normalised as `spec` says, `input` are the codes of what
+/// `lowered` reads, `factors` those of its channels.
 pub(super) fn build(
     lowered: &Lowered,
+    (spec, input): (&InputSpec, Affine),
     factors: &[Vec<f64>],
     observed: &Observed,
     calibration: Calibration,
     images: &Tensor,
 ) -> Result<(Quantized, Vec<Vec<i32>>), GraphError> {
-    let input = input_codes(lowered);
     let mut made = Quantized { lowered: lowered.clone(), input, layers: Vec::new(), calibration };
     let size: usize = images.shape.iter().skip(1).product();
-    let code = |image: &[f32]| image.iter().map(|x| input.encode(f64::from(*x))).collect::<Vec<i8>>();
+    // Through bytes, as pictures come in.
+    let tables = made.input_tables();
+    let norms = spec.mean.iter().zip(&spec.std);
+    let channels: Vec<_> = tables.iter().zip(norms.map(|(mean, std)| (f64::from(*mean), f64::from(*std)))).collect();
+    let plane = (size / channels.len().max(1)).max(1);
+    let code = |image: &[f32]| -> Vec<i8> {
+        let numbers = image.iter().enumerate();
+        let codes = numbers.filter_map(|(at, x)| {
+            let (table, (mean, std)) = channels.get(at / plane)?;
+            let level = (f64::from(*x) * std + mean) * 255.0 + 0.5;
+            table.get(level.floor().clamp(0.0, 255.0) as usize).copied()
+        });
+        codes.collect()
+    };
     let coded: Vec<Vec<i8>> = images.data.chunks_exact(size.max(1)).map(code).collect();
     let mut held: Vec<Vec<Vec<i8>>> = Vec::with_capacity(lowered.layers.len());
     let mut logits = Vec::with_capacity(coded.len());
@@ -67,14 +81,6 @@ pub(super) fn build(
         logits = held[lowered.output].iter().map(|codes| made.logits(codes)).collect();
     }
     Ok((made, logits))
-}
-
-/// Codes that hold black and white in every channel.
-fn input_codes(lowered: &Lowered) -> Affine {
-    let spec = &lowered.input;
-    let ends = spec.mean.iter().zip(&spec.std).flat_map(|(mean, std)| [-mean / std, (1.0 - mean) / std]);
-    let (low, high) = ends.fold((0.0f32, 0.0f32), |(low, high), x| (low.min(x), high.max(x)));
-    Affine::of_range(low, high)
 }
 
 /// Codes of a layer's value before and after its activation.

@@ -9,6 +9,8 @@ mod equalise;
 mod execute;
 mod fit;
 mod fixed;
+mod input;
+mod needed;
 mod observe;
 
 pub use fixed::{LOGIT_BITS, Multiplier, SumFactors};
@@ -18,6 +20,7 @@ use crate::lower::{Activation, LayerKind, Lowered, lower};
 use crate::{Answer, Graph, GraphError, Tensor, Weights, fold_batch_norm};
 use build::build;
 use equalise::equalise;
+use input::input_codes;
 use observe::Observed;
 
 /// A real `x` is stored as `round(x / scale) + zero`.
@@ -54,7 +57,7 @@ impl Affine {
 pub struct Quantized {
     /// Geometry, order and arena (one byte a number); the real numbers are those that were rounded.
     pub lowered: Lowered,
-    /// Codes of the normalised input.
+    /// Codes of the input as `lowered.input` normalises it, which may stretch channels otherwise than the graph's.
     pub input: Affine,
     /// One a layer of `lowered`.
     pub layers: Vec<QuantizedLayer>,
@@ -120,10 +123,11 @@ pub fn quantize(graph: &Graph, weights: &Weights, images: &Tensor) -> Result<Qua
     let (folded, weights) = fold_batch_norm(graph, weights)?;
     let mut lowered = lower(&folded, &weights)?;
     let observed = Observed::of(&folded, &weights, &lowered, images)?;
+    let input = input_codes(&mut lowered);
     let factors = equalise(&mut lowered, &observed);
     let mut best: Option<(f64, Quantized)> = None;
     for calibration in Calibration::ALL {
-        let (candidate, logits) = build(&lowered, &factors, &observed, calibration, images)?;
+        let (candidate, logits) = build(&lowered, (&graph.input, input), &factors, &observed, calibration, images)?;
         let far = divergence(graph.answer, &logits, &observed.logits);
         // The first is as good or better on most networks; a few images do not tell by less.
         if best.as_ref().is_none_or(|(least, _)| far < CLEARLY * *least) {

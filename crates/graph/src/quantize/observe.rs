@@ -1,6 +1,7 @@
 //! What each value does on the images for calibration.
 
 use super::Affine;
+use super::needed::Needed;
 use crate::lower::{Convolution, Layer, LayerKind, Lowered};
 use crate::{Graph, GraphError, NodeId, Tensor, Weights, execute_with};
 use std::ops::Range;
@@ -78,6 +79,7 @@ impl Observed {
         let mut nodes = vec![Value::default(); folded.nodes.len()];
         let mut targets = vec![Vec::new(); lowered.layers.len()];
         let mut logits = Vec::new();
+        let mut needed = Needed::of(lowered);
         let last = lowered.layers.get(lowered.output).map_or(folded.output, |layer| layer.node);
         let mut first = 0;
         for block in images.data.chunks(BLOCK * size.max(1)) {
@@ -85,7 +87,7 @@ impl Observed {
             shape[0] = block.len() / size.max(1);
             let block = Tensor::new(shape, block.to_vec())?;
             execute_with(folded, weights, &block, &mut |id, value| {
-                nodes[id].add(value, count);
+                needed.see(id, value, |of, value| nodes[of].add(value, count));
                 if id == last {
                     logits.extend(&value.data);
                 }
