@@ -141,6 +141,69 @@ fn channels_of_different_ranges_are_all_kept() {
     assert!(plain < 0.01 && apart < 0.01, "{plain} {apart}");
 }
 
+/// A residual branch that reaches far below what its shortcut can lift above zero: its codes end where the sum is cut off.
+#[test]
+fn a_residual_branch_has_few_codes_for_what_is_cut_off() {
+    let mut net = GraphBuilder::new(InputSpec::rgb(12));
+    let point =
+        |outs| Op::Conv { out_channels: outs, kernel: [1, 1], strides: [1, 1], pads: [0; 4], group: 1, bias: true };
+    let x = net.push("stem", point(8), &[net.input()]);
+    let short = net.relu("stem_act", x);
+    let branch = net.push("branch", point(8), &[short]);
+    let x = net.add("sum", branch, short);
+    let x = net.relu("sum_act", x);
+    let x = net.global_average_pool("gap", x);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("head", x, 3);
+    let graph = net.finish(x).unwrap();
+    let mut weights = random_weights_with(&graph, 3, Statistics::Random).unwrap();
+    for (o, row) in weights.get_mut("branch.weight").unwrap().data.chunks_mut(8).enumerate() {
+        row.iter_mut().for_each(|w| *w = -10.0 * w.abs());
+        row[o] += 0.5;
+    }
+    let images = crate::some_input(&graph, 12);
+    let quantized = quantize(&graph, &weights, &images).unwrap();
+    let layer = |name: &str| {
+        let at = quantized.lowered.layers.iter().position(|layer| layer.name == name).unwrap();
+        quantized.layers[at].output
+    };
+    let (branch, short) = (layer("branch"), layer("stem"));
+    assert!(branch.decode(-128) >= -1.01 * short.decode(127), "{branch:?} {short:?}");
+    let error = error(&graph, &weights);
+    assert!(error < 0.01, "{error}");
+}
+
+/// Levels of a channel that are as far apart as codes are not rounded a second time.
+#[test]
+fn one_channel_of_an_input_normalised_unevenly_has_a_code_for_each_level() {
+    let (mean, std) = (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]);
+    let mut net = GraphBuilder::new(InputSpec { mean: mean.clone(), std: std.clone(), ..InputSpec::rgb(8) });
+    let x = net.conv("c", net.input(), 4, 3, 2);
+    let x = net.relu("act", x);
+    let x = net.global_average_pool("gap", x);
+    let x = net.flatten("flat", x);
+    let x = net.gemm("head", x, 3);
+    let graph = net.finish(x).unwrap();
+    let weights = random_weights_with(&graph, 2, Statistics::Random).unwrap();
+    let rgb: Vec<u8> = (0..8 * 8 * 3 * 16u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let real = |image: &[u8]| -> Vec<f32> {
+        let plane = |c: usize| image.iter().skip(c).step_by(3).map(move |v| f32::from(*v) / 255.0);
+        (0..3).flat_map(|c| plane(c).map(|v| (v - mean[c]) / std[c]).collect::<Vec<f32>>()).collect()
+    };
+    let images = Tensor::new(vec![16, 3, 8, 8], rgb.chunks(8 * 8 * 3).flat_map(real).collect()).unwrap();
+    let quantized = quantize(&graph, &weights, &images).unwrap();
+    let codes = |table: &[i8; 256]| table.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let counts: Vec<usize> = quantized.input_tables().iter().map(codes).collect();
+    assert!(counts.contains(&256) && counts.iter().all(|count| *count > 225), "{counts:?}");
+    let truth = execute(&graph, &weights, &images).unwrap();
+    for (image, truth) in rgb.chunks(8 * 8 * 3).zip(truth.data.chunks(3)) {
+        let found = logits(&quantized.run(&quantized.codes(image)).unwrap());
+        for (a, b) in truth.iter().zip(&found) {
+            assert!((a - b).abs() < 0.02, "{truth:?} {found:?}");
+        }
+    }
+}
+
 #[test]
 fn the_same_network_and_images_give_the_same_codes() {
     let graph = everything();
