@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{service_with, study};
+use common::{service_with, study, whole_model};
 use kindling_data::sample;
 use kindling_engine::Said;
 use kindling_models::tasks::anomaly_detection::{auroc, log_odds};
@@ -23,13 +23,7 @@ async fn good_pictures_become_a_model_that_says_what_is_faulty_as_its_card_says(
     let (task, best) = study(&service, dir.path(), &spec).await;
     assert_eq!(service.task(&task).await.expect("is there").spec.objective.metric.as_str(), "image_auroc");
 
-    let model = service.model(&best).await.expect("is there");
-    for name in ["model.onnx", "model.int8.onnx", "model.c", "model.rs", "model.html", "predict.py", "model.burnpack"] {
-        assert!(model.files.iter().any(|file| file.name == name), "{name} is missing");
-    }
-    let (_, path) = service.model_file(&best, "card.json").await.expect("is listed");
-    let findings = kindling_export::verify_bundle(path.parent().expect("a folder"), &[]).expect("is a bundle");
-    assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
+    let model = whole_model(&service, &best).await;
 
     // The card's figures are found again by asking the file about every test picture.
     let open = service.open_dataset(&dataset).await.expect("is ready");

@@ -5,6 +5,7 @@
 use kindling_data::Limits;
 use kindling_engine::{Service, WorkerOptions, run_scheduler, run_worker};
 use kindling_spec::{DatasetId, DatasetState, ModelId, TaskId, TaskKind, TaskState};
+use kindling_store::ModelRecord;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -43,4 +44,16 @@ pub(crate) async fn study(service: &Service, dir: &Path, spec: &Value) -> (TaskI
     scheduler.await.expect("ends");
     worker.await.expect("ends").expect("in good order");
     (task, best)
+}
+
+/// A model that has every file, each of which answers as the others.
+pub(crate) async fn whole_model(service: &Service, id: &ModelId) -> ModelRecord {
+    let model = service.model(id).await.expect("is there");
+    for name in ["model.onnx", "model.int8.onnx", "model.c", "model.rs", "model.html", "predict.py", "model.burnpack"] {
+        assert!(model.files.iter().any(|file| file.name == name), "{name} is missing");
+    }
+    let (_, path) = service.model_file(id, "card.json").await.expect("is listed");
+    let findings = kindling_export::verify_bundle(path.parent().expect("a folder"), &[]).expect("is a bundle");
+    assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
+    model
 }
