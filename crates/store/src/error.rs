@@ -24,6 +24,14 @@ pub enum Noun {
     DraftExample,
     /// A file.
     File,
+    /// A project.
+    Project,
+    /// An access key.
+    Key,
+    /// An upload in parts.
+    Upload,
+    /// A webhook.
+    Webhook,
 }
 
 impl std::fmt::Display for Noun {
@@ -38,6 +46,10 @@ impl std::fmt::Display for Noun {
             Self::Draft => "draft data set",
             Self::DraftExample => "example",
             Self::File => "file",
+            Self::Project => "project",
+            Self::Key => "key",
+            Self::Upload => "upload",
+            Self::Webhook => "webhook",
         })
     }
 }
@@ -147,7 +159,9 @@ impl StoreError {
             Self::NotFound { what: Noun::Analysis, .. } => ErrorCode::AnalysisNotFound,
             Self::NotFound { what: Noun::Draft, .. } => ErrorCode::DraftNotFound,
             Self::NotFound { what: Noun::DraftExample, .. } => ErrorCode::ExampleNotFound,
-            Self::NotFound { what: Noun::Trial, .. } => ErrorCode::NotFound,
+            Self::NotFound { what: Noun::Trial | Noun::Project | Noun::Key | Noun::Upload | Noun::Webhook, .. } => {
+                ErrorCode::NotFound
+            }
             Self::DatasetNotReady { .. } => ErrorCode::DatasetNotReady,
             Self::Exists { .. }
             | Self::NotFinite { .. }

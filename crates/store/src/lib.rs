@@ -3,6 +3,7 @@
 //! Several processes open the same data directory at once. Knows nothing of training, search policy or
 //! HTTP: it keeps what it is told, and the conditions under which a record may change.
 
+mod access;
 mod apalis_queue;
 pub mod conformance;
 mod drafts;
@@ -14,6 +15,10 @@ mod records;
 mod sqlite;
 mod store;
 
+pub use access::{
+    Delivered, DeliveryRecord, DeliveryState, KeyRecord, PartRecord, ProjectRecord, Quota, UploadRecord, Usage,
+    WebhookRecord,
+};
 pub use drafts::{
     Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Suggestion,
 };
