@@ -12,6 +12,7 @@ mod curve;
 mod datasets;
 mod doubts;
 mod drafts;
+mod duty;
 mod error;
 mod explain;
 mod finishing;
@@ -33,6 +34,7 @@ mod worker;
 
 pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};
 pub use analysis::{AnalysisView, Analyst, run_analysis};
+pub use clock::now_ms;
 pub use curve::CurvePoint;
 pub use datasets::labels_for;
 pub use doubts::{DoubtEntry, DoubtOptions, DoubtReport, find_doubtful_labels};
