@@ -115,7 +115,7 @@ impl Service {
     /// The data set is not waiting for content ([`ErrorCode::DatasetSealed`], [`ErrorCode::DatasetNotReady`]);
     /// or the content was refused, which is kept in the record too, and other content may be uploaded.
     pub async fn seal_dataset(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
-        let result = self.seal(id, source).await;
+        let result = self.seal(id, async { Ok(source.to_owned()) }).await;
         if source.starts_with(self.scratch())
             && let Err(error) = tokio::fs::remove_file(source).await
         {
@@ -134,7 +134,12 @@ impl Service {
         limits
     }
 
-    async fn seal(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
+    /// Seals with the archive or directory that `source` gives, once it is known that the data set waits for one.
+    pub(crate) async fn seal(
+        &self,
+        id: &DatasetId,
+        source: impl Future<Output = Result<PathBuf, EngineError>>,
+    ) -> Result<DatasetRecord, EngineError> {
         let open = [DatasetState::Empty, DatasetState::Refused];
         let meta = &self.store().meta;
         if !meta.update_dataset(id, &open, &DatasetUpdate::to(DatasetState::Processing), now_ms()).await? {
@@ -153,11 +158,14 @@ impl Service {
         let record = meta.dataset(id).await?;
         let labels = labels_of(record.labels);
         let limits = self.limits_for(record.kind);
-        let (directory, source) = (self.scratch().join(format!("ingest-{id}")), source.to_owned());
+        let directory = self.scratch().join(format!("ingest-{id}"));
         let out = directory.clone();
         let beats = AbortOnDropHandle::new(tokio::spawn(self.keep_reading(id.clone())));
-        let read =
-            blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;
+        let read = async {
+            let source = source.await?;
+            blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await
+        };
+        let read = read.await;
         let kept = match &read {
             Ok(_) => self.keep_content(id, &directory).await,
             Err(_) => Ok(()),

@@ -29,6 +29,7 @@ mod space;
 mod tasks;
 mod teacher;
 mod unknown;
+mod uploads;
 mod warm_start;
 mod worker;
 

@@ -10,6 +10,7 @@ pub(crate) mod doubts;
 pub(crate) mod fleet;
 pub(crate) mod openapi;
 pub(crate) mod predict;
+pub(crate) mod push;
 pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod serve;
