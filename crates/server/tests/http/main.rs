@@ -13,3 +13,4 @@ mod fleets;
 mod models;
 mod pages;
 mod tasks;
+mod uploads;
