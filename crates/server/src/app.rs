@@ -1,6 +1,7 @@
 //! What every handler shares.
 
 use kindling_engine::Service;
+use kindling_spec::ProjectId;
 use kindling_store::{Metadata, Store};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -41,6 +42,11 @@ impl App {
 
     pub(crate) fn meta(&self) -> &dyn Metadata {
         &*self.store().meta
+    }
+
+    /// Whose things are seen and made.
+    pub(crate) fn project(&self) -> ProjectId {
+        ProjectId::local()
     }
 
     pub(crate) fn config(&self) -> &Config {
