@@ -116,6 +116,8 @@ impl Resolve for PublicOnly {
 }
 
 fn client(allow_private: bool) -> Result<reqwest::Client, reqwest::Error> {
+    // Of the crypto providers in use one must be the process' own; it may be set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
         .timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none())

@@ -14,3 +14,4 @@ mod models;
 mod pages;
 mod tasks;
 mod uploads;
+mod webhooks;
