@@ -17,8 +17,8 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, fleet, openapi, predict, push, sample, schema, serve, train,
-    verify, worker,
+    advise, analyse, audit, backup, bench, demo, devices, doubts, fleet, openapi, predict, push, sample, schema, serve,
+    train, verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
@@ -42,6 +42,10 @@ enum Command {
     /// Run one analysis; `serve` starts these by itself.
     #[command(hide = true)]
     Analyse(analyse::Analyse),
+    /// Write everything of a data directory to one archive, while a service uses it.
+    Backup(backup::Backup),
+    /// Unpack a backup to a new data directory.
+    Restore(backup::Restore),
     /// Show the whole way on sample data, or on your own: upload, search, download, predict.
     Demo(demo::Demo),
     /// Write the built-in sample data set.
@@ -80,6 +84,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => args.run(),
         Command::Worker(args) => args.run(),
         Command::Analyse(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::Fetch(args) => args.run(),
