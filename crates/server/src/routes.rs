@@ -700,7 +700,7 @@ fn service() -> Vec<Route> {
         get(
             "/readyz",
             api::health::ready,
-            o("getReadiness", "Whether database, queue and disk work.")
+            o("getReadiness", "Whether database, queue, object store and disk work.")
                 .gives::<api::health::Readiness>(200, "They do.")
                 .gives::<api::health::Readiness>(503, "One of them does not."),
         ),

@@ -105,7 +105,12 @@ async fn blocking<T: Send + 'static>(
 /// Gives every file below a directory a second name below another. What is being written has a name with `#` and is left out.
 fn link_tree(from: &Path, to: &Path) -> Result<(), StoreError> {
     std::fs::create_dir(to).map_err(StoreError::io(to))?;
-    for entry in std::fs::read_dir(from).map_err(StoreError::io(from))? {
+    let entries = match std::fs::read_dir(from) {
+        // A folder may go with its last file while this looks.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(StoreError::io(from))?,
+    };
+    for entry in entries {
         let entry = entry.map_err(StoreError::io(from))?;
         let (path, name) = (entry.path(), entry.file_name());
         if entry.file_type().map_err(StoreError::io(&path))?.is_dir() {
