@@ -10,14 +10,15 @@ mod failure;
 mod fetch;
 mod meter;
 mod output;
+mod place;
 mod running;
 mod sse;
 mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, fleet, openapi, predict, sample, schema, serve, train,
-    verify, worker,
+    advise, analyse, audit, backup, bench, demo, devices, doubts, fleet, openapi, predict, push, sample, schema, serve,
+    train, verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
@@ -36,12 +37,15 @@ struct Cli {
 enum Command {
     /// Run the service: HTTP API, page, scheduler and workers.
     Serve(serve::Serve),
-    /// Run one worker; `serve` starts these by itself.
-    #[command(hide = true)]
+    /// Run this machine's workers for services that use the same database and object store.
     Worker(worker::Worker),
     /// Run one analysis; `serve` starts these by itself.
     #[command(hide = true)]
     Analyse(analyse::Analyse),
+    /// Write everything of a data directory to one archive, while a service uses it.
+    Backup(backup::Backup),
+    /// Unpack a backup to a new data directory.
+    Restore(backup::Restore),
     /// Show the whole way on sample data, or on your own: upload, search, download, predict.
     Demo(demo::Demo),
     /// Write the built-in sample data set.
@@ -52,6 +56,8 @@ enum Command {
     Train(train::Train),
     /// Grow a small model for each class without a service, and compare them with one for all.
     Fleet(fleet::Fleet),
+    /// Upload a data set in parts, and go on where a broken upload was.
+    Push(push::Push),
     /// Ask a model about images.
     Predict(predict::Predict),
     /// Check a downloaded model again: its files, its sizes, its accuracy.
@@ -78,11 +84,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => args.run(),
         Command::Worker(args) => args.run(),
         Command::Analyse(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::Fetch(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Fleet(args) => args.run(),
+        Command::Push(args) => args.run(),
         Command::Predict(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Audit(args) => args.run(),

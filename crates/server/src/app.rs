@@ -1,6 +1,7 @@
 //! What every handler shares.
 
 use kindling_engine::Service;
+use kindling_spec::ProjectId;
 use kindling_store::{Metadata, Store};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -43,6 +44,11 @@ impl App {
         &*self.store().meta
     }
 
+    /// Whose things are seen and made.
+    pub(crate) fn project(&self) -> ProjectId {
+        ProjectId::local()
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.inner.config
     }
@@ -60,8 +66,5 @@ impl App {
     }
 }
 
-/// Now, in Unix milliseconds.
-pub(crate) fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-}
+/// Now, in Unix milliseconds, by the clock that records are written by.
+pub(crate) use kindling_engine::now_ms;

@@ -18,6 +18,7 @@ mod problem;
 mod request;
 mod routes;
 mod views;
+mod webhooks;
 mod words;
 
 use kindling_engine::Service;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use openapi::document as openapi_document;
 pub use problem::{About, Problem, about};
+pub use webhooks::run_webhooks;
 
 /// What the server accepts.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub max_image_bytes: usize,
     /// Silence after which an upload is given up.
     pub upload_idle: Duration,
+    /// Whether webhooks may lead to this machine and its own network.
+    pub private_webhooks: bool,
     /// How long open requests may go on once the server is asked to stop.
     pub shutdown_grace: Duration,
 }
@@ -51,6 +55,7 @@ impl Default for Config {
             max_json_bytes: 1 << 20,
             max_image_bytes: 32 << 20,
             upload_idle: Duration::from_secs(120),
+            private_webhooks: false,
             shutdown_grace: Duration::from_secs(5),
         }
     }

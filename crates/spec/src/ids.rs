@@ -102,6 +102,33 @@ id!(
     DraftId, "draft"
 );
 
+id!(
+    /// Names a project: whose keys see its data sets, tasks and models and no other's.
+    ProjectId, "project"
+);
+
+id!(
+    /// Names an access key.
+    KeyId, "key"
+);
+
+id!(
+    /// Names an upload in parts.
+    UploadId, "upload"
+);
+
+id!(
+    /// Names an address that is told of events.
+    WebhookId, "webhook"
+);
+
+impl ProjectId {
+    /// The project of what is made where there are no keys; it is always there.
+    pub fn local() -> Self {
+        Self(format!("{}_{:032}", Self::PREFIX, 0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +140,7 @@ mod tests {
         let error = id.as_str().parse::<TrialId>().unwrap_err();
         assert!(error.to_string().contains("trial_"), "{error}");
         assert!("task_../../etc".parse::<TaskId>().is_err());
+        assert_eq!(ProjectId::local().as_str().parse(), Ok(ProjectId::local()));
     }
 
     #[test]

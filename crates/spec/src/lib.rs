@@ -15,8 +15,10 @@ mod validate;
 pub use error::ErrorCode;
 pub use fleet::{FleetObjective, FleetSpec, FleetTask};
 pub use genome::{Domain, FamilySpace, Genome, Param, SearchSpace, Value};
-pub use ids::{AnalysisId, DatasetId, DraftId, FleetId, IdError, ModelId, TaskId, TrialId};
+pub use ids::{
+    AnalysisId, DatasetId, DraftId, FleetId, IdError, KeyId, ModelId, ProjectId, TaskId, TrialId, UploadId, WebhookId,
+};
 pub use metric::{Direction, Metric, Objective};
-pub use state::{AnalysisKind, AnalysisState, DatasetState, Split, TaskState, TrialState};
+pub use state::{AnalysisKind, AnalysisState, DatasetState, Scope, Split, TaskState, TrialState};
 pub use task::{BackboneName, Budget, Classes, Constraints, DataType, ExportFormat, TaskKind, TaskSpec, WarmStart};
 pub use validate::{SpecError, Violation};

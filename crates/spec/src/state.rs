@@ -101,6 +101,18 @@ words!(
 );
 
 words!(
+    /// What a key may do in its project; each includes those before it.
+    Scope {
+        /// Look: lists, figures, files, answers.
+        Read = "read",
+        /// Make, change and delete data sets, tasks and models.
+        Write = "write",
+        /// Also what is of the whole service: projects, keys, metrics.
+        Admin = "admin",
+    }
+);
+
+words!(
     /// What an analysis finds out.
     AnalysisKind {
         /// Which of a data set's labels are probably wrong.

@@ -1,6 +1,6 @@
 //! What is kept of draft data sets. Times are Unix milliseconds.
 
-use kindling_spec::{DatasetId, DraftId, ModelId, Split};
+use kindling_spec::{DatasetId, DraftId, ModelId, ProjectId, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::LabelKind;
@@ -10,6 +10,8 @@ use crate::LabelKind;
 pub struct DraftRecord {
     /// Its id.
     pub id: DraftId,
+    /// The project it is of.
+    pub project: ProjectId,
     /// A name for people.
     pub name: String,
     /// What its labels are.

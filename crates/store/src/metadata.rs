@@ -2,16 +2,18 @@
 
 use async_trait::async_trait;
 use kindling_spec::{
-    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, DraftId, FleetId, ModelId, TaskId,
-    TaskState, TrialId, TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, DraftId, FleetId, KeyId, ModelId,
+    ProjectId, TaskId, TaskState, TrialId, TrialState, UploadId, WebhookId,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, DraftCounts,
-    DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event, FileRecord, FleetRecord, Job, ModelRecord, Reaped,
-    Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, Delivered,
+    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event,
+    FileRecord, FleetRecord, Job, KeyRecord, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped, Remembered,
+    RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage, WebhookRecord,
+    WorkerRecord,
 };
 
 /// Keeps data sets, tasks, trials, models, events and workers.
@@ -35,12 +37,75 @@ pub trait Metadata: Send + Sync {
     /// Whether the database answers and can be written.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// The clock of the database in Unix milliseconds, where processes of several machines use it and need one clock;
+    /// `None` where all of them run on one machine and have its clock.
+    async fn now(&self) -> Result<Option<i64>, StoreError>;
+    /// Takes a duty that one process at a time may have, or keeps it, until a time; `false` if another has it now.
+    async fn take_duty(&self, duty: &str, who: &str, now: i64, until: i64) -> Result<bool, StoreError>;
+    /// Gives a duty up, if it is one's own.
+    async fn leave_duty(&self, duty: &str, who: &str) -> Result<(), StoreError>;
+
+    /// Adds a project. [`StoreError::Exists`] when its id or name is taken.
+    async fn create_project(&self, record: &ProjectRecord) -> Result<(), StoreError>;
+    /// One project. [`ProjectId::local`] is always there.
+    async fn project(&self, id: &ProjectId) -> Result<ProjectRecord, StoreError>;
+    /// Every project, oldest first.
+    async fn projects(&self) -> Result<Vec<ProjectRecord>, StoreError>;
+    /// Sets what a project may use.
+    async fn set_quota(&self, id: &ProjectId, quota: &Quota) -> Result<(), StoreError>;
+    /// What a project uses now; of an unknown one nothing.
+    async fn usage(&self, id: &ProjectId, now: i64) -> Result<Usage, StoreError>;
+    /// The project of what has this id; `None` where there is nothing. Of an analysis that of its subject, of a trial,
+    /// model or webhook's delivery that of its task.
+    async fn project_of(&self, what: Noun, id: &str) -> Result<Option<ProjectId>, StoreError>;
+
+    /// Adds a key, if its project is there.
+    async fn create_key(&self, record: &KeyRecord) -> Result<(), StoreError>;
+    /// One key, also one that has expired or was revoked.
+    async fn key(&self, id: &KeyId) -> Result<KeyRecord, StoreError>;
+    /// Every key of a project or of all, oldest first.
+    async fn keys(&self, project: Option<&ProjectId>) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Revokes a key from `now` on; `false` if it was before, or is not there.
+    async fn revoke_key(&self, id: &KeyId, now: i64) -> Result<bool, StoreError>;
+
+    /// Begins an upload in parts, if its data set is there.
+    async fn create_upload(&self, record: &UploadRecord) -> Result<(), StoreError>;
+    /// One upload with the parts that are here, by number.
+    async fn upload(&self, id: &UploadId) -> Result<UploadRecord, StoreError>;
+    /// Notes that a part is here, in place of one of its number.
+    async fn add_part(&self, id: &UploadId, part: &PartRecord) -> Result<(), StoreError>;
+    /// Removes an upload; whether there was one. Its files may be deleted now.
+    async fn delete_upload(&self, id: &UploadId) -> Result<bool, StoreError>;
+    /// The uploads begun before a time, oldest first.
+    async fn uploads_before(&self, time: i64) -> Result<Vec<UploadRecord>, StoreError>;
+
+    /// Adds a webhook, if its project is there. From now on each event of a task's state and of a model is to be
+    /// delivered to it.
+    async fn create_webhook(&self, record: &WebhookRecord) -> Result<(), StoreError>;
+    /// One webhook.
+    async fn webhook(&self, id: &WebhookId) -> Result<WebhookRecord, StoreError>;
+    /// Every webhook of a project, oldest first.
+    async fn webhooks(&self, project: &ProjectId) -> Result<Vec<WebhookRecord>, StoreError>;
+    /// Removes a webhook and what was to be delivered to it; whether there was one.
+    async fn delete_webhook(&self, id: &WebhookId) -> Result<bool, StoreError>;
+    /// Takes deliveries that are due, the longest due first, so that no other taker gets them before `until`.
+    async fn take_deliveries(&self, now: i64, until: i64, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
+    /// Notes what came of a delivery.
+    async fn delivered(&self, id: i64, outcome: &Delivered) -> Result<(), StoreError>;
+    /// A webhook's last deliveries, newest first.
+    async fn deliveries(&self, id: &WebhookId, limit: u32) -> Result<Vec<DeliveryState>, StoreError>;
+
     /// Adds a data set as given.
     async fn create_dataset(&self, record: &DatasetRecord) -> Result<(), StoreError>;
     /// One data set.
     async fn dataset(&self, id: &DatasetId) -> Result<DatasetRecord, StoreError>;
-    /// A page of data sets, newest first.
-    async fn datasets(&self, after: Option<&DatasetId>, limit: u32) -> Result<Vec<DatasetRecord>, StoreError>;
+    /// A page of data sets, newest first; of one project or of all.
+    async fn datasets(
+        &self,
+        project: Option<&ProjectId>,
+        after: Option<&DatasetId>,
+        limit: u32,
+    ) -> Result<Vec<DatasetRecord>, StoreError>;
     /// Sets state, problem, hash and summary if the state is one of `from`.
     async fn update_dataset(
         &self,
@@ -49,6 +114,8 @@ pub trait Metadata: Send + Sync {
         update: &DatasetUpdate,
         now: i64,
     ) -> Result<bool, StoreError>;
+    /// Sets how many bytes of files a data set or draft has, for [`usage`](Self::usage).
+    async fn set_bytes(&self, what: Noun, id: &str, bytes: u64) -> Result<(), StoreError>;
     /// Removes the record unless a task uses it or its content is being read.
     async fn delete_dataset(&self, id: &DatasetId) -> Result<Deletion, StoreError>;
 
@@ -56,8 +123,13 @@ pub trait Metadata: Send + Sync {
     async fn create_task(&self, record: &TaskRecord) -> Result<(), StoreError>;
     /// One task.
     async fn task(&self, id: &TaskId) -> Result<TaskRecord, StoreError>;
-    /// A page of tasks, newest first.
-    async fn tasks(&self, after: Option<&TaskId>, limit: u32) -> Result<Vec<TaskRecord>, StoreError>;
+    /// A page of tasks, newest first; of one project or of all.
+    async fn tasks(
+        &self,
+        project: Option<&ProjectId>,
+        after: Option<&TaskId>,
+        limit: u32,
+    ) -> Result<Vec<TaskRecord>, StoreError>;
     /// The tasks queued or running, oldest first.
     async fn active_tasks(&self) -> Result<Vec<TaskRecord>, StoreError>;
     /// Sets state and reason if the state is one of `from`. `started_at` is set when it first runs,
@@ -70,8 +142,8 @@ pub trait Metadata: Send + Sync {
         reason: Option<&str>,
         now: i64,
     ) -> Result<bool, StoreError>;
-    /// Adds to the seconds spent; returns them in all.
-    async fn add_spent(&self, id: &TaskId, seconds: f64) -> Result<f64, StoreError>;
+    /// Adds to the seconds spent, by the task and on this day by its project; returns those of the task in all.
+    async fn add_spent(&self, id: &TaskId, seconds: f64, now: i64) -> Result<f64, StoreError>;
     /// Adds to the budget and returns it. What was not limited stays so.
     async fn extend_budget(&self, id: &TaskId, add: &Budget, now: i64) -> Result<Budget, StoreError>;
     /// Sets the best model if it is `expected` now, so that of two workers that both found a better one
@@ -88,8 +160,13 @@ pub trait Metadata: Send + Sync {
     async fn create_fleet(&self, record: &FleetRecord, tasks: &[TaskRecord]) -> Result<(), StoreError>;
     /// One fleet.
     async fn fleet(&self, id: &FleetId) -> Result<FleetRecord, StoreError>;
-    /// A page of fleets, newest first.
-    async fn fleets(&self, after: Option<&FleetId>, limit: u32) -> Result<Vec<FleetRecord>, StoreError>;
+    /// A page of fleets, newest first; of one project or of all.
+    async fn fleets(
+        &self,
+        project: Option<&ProjectId>,
+        after: Option<&FleetId>,
+        limit: u32,
+    ) -> Result<Vec<FleetRecord>, StoreError>;
     /// The queued tasks that wait for an earlier one of their fleet to be over.
     async fn held_tasks(&self) -> Result<BTreeSet<TaskId>, StoreError>;
 
@@ -200,8 +277,13 @@ pub trait Metadata: Send + Sync {
     async fn create_draft(&self, record: &DraftRecord) -> Result<(), StoreError>;
     /// One draft.
     async fn draft(&self, id: &DraftId) -> Result<DraftRecord, StoreError>;
-    /// A page of drafts, newest first.
-    async fn drafts(&self, after: Option<&DraftId>, limit: u32) -> Result<Vec<DraftRecord>, StoreError>;
+    /// A page of drafts, newest first; of one project or of all.
+    async fn drafts(
+        &self,
+        project: Option<&ProjectId>,
+        after: Option<&DraftId>,
+        limit: u32,
+    ) -> Result<Vec<DraftRecord>, StoreError>;
     /// How far a draft's labelling is; of an unknown one all are 0.
     async fn draft_counts(&self, id: &DraftId) -> Result<DraftCounts, StoreError>;
     /// Adds the classes that are not there; returns all.

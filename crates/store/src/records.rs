@@ -2,7 +2,7 @@
 
 use kindling_spec::{
     AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, ErrorCode, FleetId, FleetSpec, Genome,
-    ModelId, TaskId, TaskKind, TaskSpec, TaskState, TrialId, TrialState,
+    ModelId, ProjectId, TaskId, TaskKind, TaskSpec, TaskState, TrialId, TrialState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +42,8 @@ impl LabelKind {
 pub struct DatasetRecord {
     /// Its id.
     pub id: DatasetId,
+    /// The project it is of.
+    pub project: ProjectId,
     /// A name for people.
     pub name: String,
     /// What its labels are for.
@@ -100,6 +102,8 @@ pub enum Deletion {
 pub struct TaskRecord {
     /// Its id.
     pub id: TaskId,
+    /// The project it is of.
+    pub project: ProjectId,
     /// What was asked for.
     pub spec: TaskSpec,
     /// The data set it learns from.
@@ -127,6 +131,8 @@ pub struct TaskRecord {
 pub struct FleetRecord {
     /// Its id.
     pub id: FleetId,
+    /// The project it is of.
+    pub project: ProjectId,
     /// What was asked for.
     pub spec: FleetSpec,
     /// The data set its tasks learn from.

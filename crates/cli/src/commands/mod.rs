@@ -3,6 +3,7 @@
 pub(crate) mod advise;
 pub(crate) mod analyse;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devices;
@@ -10,6 +11,7 @@ pub(crate) mod doubts;
 pub(crate) mod fleet;
 pub(crate) mod openapi;
 pub(crate) mod predict;
+pub(crate) mod push;
 pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod serve;

@@ -28,7 +28,7 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
 
 pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
-    let records = app.meta().datasets(page.after()?.as_ref(), limit + 1).await?;
+    let records = app.meta().datasets(None, page.after()?.as_ref(), limit + 1).await?;
     let list = List::page(records, limit as usize, |record| record.id.to_string());
     Ok(Json(list.map(Dataset::from)).into_response())
 }

@@ -280,7 +280,7 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
 
 pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
-    let records = app.meta().drafts(page.after()?.as_ref(), limit + 1).await?;
+    let records = app.meta().drafts(None, page.after()?.as_ref(), limit + 1).await?;
     let list = List::page(records, limit as usize, |record| record.id.to_string());
     let mut items = Vec::new();
     for record in list.items {

@@ -12,6 +12,8 @@ pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod tasks;
 pub(crate) mod upload;
+pub(crate) mod uploads;
+pub(crate) mod webhooks;
 
 /// What most handlers answer with.
 pub(crate) type Answered = Result<axum::response::Response, crate::Problem>;

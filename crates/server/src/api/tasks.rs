@@ -32,7 +32,7 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
 
 pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
-    let records = app.meta().tasks(page.after()?.as_ref(), limit + 1).await?;
+    let records = app.meta().tasks(None, page.after()?.as_ref(), limit + 1).await?;
     let List { items, next } = List::page(records, limit as usize, |record| record.id.to_string());
     let items = items.into_iter().map(Task::try_from).collect::<Result<Vec<_>, _>>().map_err(Problem::internal)?;
     Ok(Json(List { items, next }).into_response())

@@ -60,13 +60,13 @@ pub(crate) async fn put(State(app): State<App>, Path(id): Path<String>, request:
     // On a task of its own: a client who hangs up now has delivered everything.
     let sealed = tokio::spawn(async move { service.seal_dataset(&sealing, &path).await });
     if prefers_async(&headers) {
-        return started(&app, &id, &hash, || sealed.is_finished()).await;
+        return Ok(with_hash(started(&app, &id, || sealed.is_finished()).await?, &hash));
     }
     let record = sealed.await.map_err(Problem::internal)??;
     Ok(with_hash(Json(Dataset::from(record)).into_response(), &hash))
 }
 
-fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
+pub(super) fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
     let id = &record.id;
     match record.state {
         DatasetState::Empty | DatasetState::Refused => Ok(()),
@@ -164,13 +164,13 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// `Prefer: respond-async` (RFC 7240).
-fn prefers_async(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
     let given = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     given.flat_map(|v| v.split(',')).any(|one| one.trim().eq_ignore_ascii_case("respond-async"))
 }
 
 /// Answers 202 once the reading has begun, so that the state seen next is not the one before.
-async fn started(app: &App, id: &DatasetId, hash: &[u8; 32], ended: impl Fn() -> bool) -> Answered {
+pub(super) async fn started(app: &App, id: &DatasetId, ended: impl Fn() -> bool) -> Answered {
     let before = app.service().dataset(id).await?;
     let mut record = before;
     for _ in 0..100 {
@@ -186,7 +186,7 @@ async fn started(app: &App, id: &DatasetId, hash: &[u8; 32], ended: impl Fn() ->
     let location = [(header::LOCATION, format!("/v1/datasets/{id}"))];
     let mut response = (StatusCode::ACCEPTED, location, Json(Dataset::from(record))).into_response();
     response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
-    Ok(with_hash(response, hash))
+    Ok(response)
 }
 
 fn with_hash(mut response: Response, hash: &[u8; 32]) -> Response {

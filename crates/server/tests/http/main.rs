@@ -13,3 +13,5 @@ mod fleets;
 mod models;
 mod pages;
 mod tasks;
+mod uploads;
+mod webhooks;
