@@ -1,12 +1,12 @@
 """Loads a service on loopback while a study trains, and measures what its users would see.
 
-    python benches/load.py target/release/kindling [--pictures DIR] [--json]
+    python benches/load.py target/release/kindling [--pictures DIR]
 
 Starts `kindling serve` with two workers on fresh data, twice: once alone, for what the study does undisturbed, once with
-`--rate` GET /v1/tasks/ID a second, `--watchers` followers of its events, and an archive of `--gigabytes` uploaded to another
-data set. A latency counts from the moment at which the request was due, not from when it could be sent, so that a stall is
-seen by every request that it delays. The clients run at a higher priority, where that is allowed: they stand for other
-machines. Needs numpy and pillow. Exit status 1 when something was not answered as it should be.
+`--rate` GET /v1/tasks/ID a second, `--watchers` followers of its events, and an archive of `--gigabytes` uploaded to
+another data set. A latency counts from the moment at which the request was due, not from when it could be sent, so that a
+stall is seen by every request that it delays. Who asks and who watches runs at a higher priority, where that is allowed,
+as if on another machine. Needs numpy and pillow. Exit status 1 when something was not answered as it should be.
 """
 
 import argparse
@@ -81,7 +81,8 @@ class Service:
     def __init__(self, binary, folder, workers):
         self.folder = folder
         self.log = open(f"{folder}.log", "w")
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", folder, "--workers", str(workers), "--json"]
+        command = [binary, "serve", "--json", "--listen", "127.0.0.1:0"]
+        command += ["--data-dir", folder, "--workers", str(workers)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         said = self.process.stdout.readline()
         if not said:
@@ -354,7 +355,7 @@ def loaded(binary, folder, options, pictures, archive):
         watching, watched = in_process(watch_all, -10, service.address, f"/v1/tasks/{task}/events", options.watchers)
         time.sleep(options.seconds / 8)
         body_began = time.monotonic()
-        uploading, uploaded = in_process(upload, -10, service.address, f"/v1/datasets/{other}/content", archive)
+        uploading, uploaded = in_process(upload, 0, service.address, f"/v1/datasets/{other}/content", archive)
         sent = uploaded.recv()
         body_ended = time.monotonic()
         say(f"uploaded in {sent['seconds']:.1f} s: {sent['status']}")
@@ -428,8 +429,8 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--pictures", help="a folder of pictures for the archive; the sample set if not said")
     parser.add_argument("--archive", help="where to keep the archive; made if it is not there")
-    parser.add_argument("--no-baseline", action="store_true", help="do not run the study alone first")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", choices=["alone", "loaded"], help="one of the two runs")
+    parser.add_argument("--json", action="store_true", help="on one line")
     options = parser.parse_args()
     multiprocessing.set_start_method("fork")
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
@@ -438,17 +439,16 @@ def main():
     with tempfile.TemporaryDirectory(prefix="kindling-load-") as folder:
         pictures = f"{folder}/pictures"
         subprocess.run([binary, "sample", "fire-smoke", pictures], check=True, stdout=subprocess.DEVNULL)
-        archive = options.archive or f"{folder}/large.zip"
-        if not os.path.exists(archive):
-            count = make_archive(archive, options.pictures or pictures, options.gigabytes * 1e9)
-            say(f"{count} pictures, {os.path.getsize(archive) / 1e9:.2f} GB")
-        base = None if options.no_baseline else alone(binary, folder, options, pictures)
-        result = loaded(binary, folder, options, pictures, archive)
-        result["study_alone"] = base
-    if options.json:
-        print(json.dumps(result))
-    else:
-        print(json.dumps(result, indent=2))
+        result = {"wrong": False}
+        if options.only != "loaded":
+            result["study_alone"] = alone(binary, folder, options, pictures)
+        if options.only != "alone":
+            archive = options.archive or f"{folder}/large.zip"
+            if not os.path.exists(archive):
+                count = make_archive(archive, options.pictures or pictures, options.gigabytes * 1e9)
+                say(f"{count} pictures, {os.path.getsize(archive) / 1e9:.2f} GB")
+            result |= loaded(binary, folder, options, pictures, archive)
+    print(json.dumps(result, indent=None if options.json else 2))
     return int(result["wrong"])
 
 
