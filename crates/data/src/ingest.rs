@@ -2,7 +2,7 @@
 //! is there whole or not at all.
 
 use crate::copies::drop_copies;
-use crate::dataset::{MANIFEST, ORIGINALS, cache_name, map};
+use crate::dataset::{MANIFEST, ORIGINALS, cache_name, map, map_picture};
 use crate::layout::{LABELS, Layout, Listing, is_litter};
 use crate::limits::{OnProgress, Progress, RESOLUTIONS, Stage, check};
 use crate::manifest::MANIFEST_VERSION;
@@ -311,7 +311,8 @@ fn decode_all(
     if files.is_empty() {
         return Ok(seen);
     }
-    let pack = map(&dir.join(ORIGINALS))?;
+    let pack_path = dir.join(ORIGINALS);
+    let pack = File::open(&pack_path).map_err(DataError::io(&pack_path))?;
     let done = AtomicUsize::new(0);
     let room = Room::new(PIXELS_AT_ONCE);
     for block in files.chunks(BLOCK) {
@@ -320,8 +321,8 @@ fn decode_all(
             .with_max_len(1)
             .map(|file| {
                 check(cancel)?;
-                let bytes = &pack[file.offset as usize..][..file.bytes as usize];
-                let result = decode_one(bytes, resolutions, limits, &room);
+                let bytes = map_picture(&pack, &pack_path, file.offset, file.bytes)?;
+                let result = decode_one(&bytes, resolutions, limits, &room);
                 progress(Progress {
                     stage: Stage::Decoding,
                     done: done.fetch_add(1, Ordering::Relaxed) + 1,

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::{EngineError, Plan, clock};
+use crate::{EngineError, Plan, clock, models::Leaderboard};
 
 /// The service over one [`Place`]. Clones share it.
 #[derive(Clone)]
@@ -24,6 +24,7 @@ struct Inner {
     datasets: Cache<DatasetId, Dataset>,
     models: Cache<ModelId, OnnxModel>,
     plans: Cache<TaskId, Plan>,
+    boards: Cache<TaskId, Leaderboard>,
     /// Held while files are added to a model: one at a time.
     finishing: tokio::sync::Mutex<()>,
 }
@@ -56,6 +57,7 @@ impl Service {
             datasets: Cache::new(16),
             models: Cache::new(32),
             plans: Cache::new(64),
+            boards: Cache::new(256),
             finishing: tokio::sync::Mutex::default(),
         };
         let service = Self { inner: Arc::new(inner), store };
@@ -114,6 +116,10 @@ impl Service {
 
     pub(crate) fn plan_cache(&self) -> &Cache<TaskId, Plan> {
         &self.inner.plans
+    }
+
+    pub(crate) fn board_cache(&self) -> &Cache<TaskId, Leaderboard> {
+        &self.inner.boards
     }
 }
 

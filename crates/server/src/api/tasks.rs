@@ -14,7 +14,7 @@ use crate::views::{List, MoreBudget, Task, TaskWithProgress, Trial};
 use crate::{Problem, app::App, idempotency};
 
 async fn view(service: &Service, record: TaskRecord) -> Result<TaskWithProgress, Problem> {
-    let progress = service.progress(&record.id).await?;
+    let progress = service.progress_of(&record).await?;
     let task = Task::try_from(record).map_err(Problem::internal)?;
     Ok(TaskWithProgress { task, best: progress.best.clone(), progress })
 }

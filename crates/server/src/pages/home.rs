@@ -18,7 +18,7 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
     let tasks = app.meta().tasks(None, None, SHOWN).await?;
     let mut rows = Vec::new();
     for task in tasks {
-        let best = app.service().progress(&task.id).await?.best;
+        let best = app.service().progress_of(&task).await?.best;
         rows.push((task, best));
     }
     let mut fleets = Vec::new();
