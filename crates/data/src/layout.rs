@@ -184,7 +184,7 @@ impl Listing {
             .delimiter(delimiter)
             .trim(csv::Trim::All)
             .flexible(true)
-            .from_reader(Rows::new(bytes));
+            .from_reader(Rows::new(bytes, delimiter));
         let wrong = |line: u64, what: String| DataError::InvalidLayout(format!("{LABELS}, line {line}: {what}"));
         let headers = reader.headers().map_err(|error| wrong(1, error.to_string()))?.clone();
         let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
@@ -247,13 +247,24 @@ impl Listing {
 /// the reader would keep it whole.
 pub(crate) struct Rows<R> {
     inner: R,
-    quoted: bool,
+    delimiter: u8,
+    place: Place,
     length: usize,
 }
 
+/// Where in a row a byte is, as `csv` sees it: a quotation begins with a field or not at all.
+#[derive(PartialEq)]
+enum Place {
+    Start,
+    Plain,
+    Quoted,
+    /// After a mark that ends a quotation, unless another one follows.
+    Ended,
+}
+
 impl<R> Rows<R> {
-    pub(crate) fn new(inner: R) -> Self {
-        Self { inner, quoted: false, length: 0 }
+    pub(crate) fn new(inner: R, delimiter: u8) -> Self {
+        Self { inner, delimiter, place: Place::Start, length: 0 }
     }
 }
 
@@ -261,8 +272,18 @@ impl<R: Read> Read for Rows<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         for byte in &buffer[..n] {
-            self.quoted ^= *byte == b'"';
-            self.length = if *byte == b'\n' && !self.quoted { 0 } else { self.length + 1 };
+            self.length += 1;
+            self.place = match (&self.place, byte) {
+                (Place::Start | Place::Ended, b'"') => Place::Quoted,
+                (Place::Quoted, b'"') => Place::Ended,
+                (Place::Quoted, _) => Place::Quoted,
+                (_, b'\n' | b'\r') => {
+                    self.length = 0;
+                    Place::Start
+                }
+                (_, byte) if *byte == self.delimiter => Place::Start,
+                _ => Place::Plain,
+            };
             if self.length > LONGEST_ROW {
                 let text =
                     format!("a row has more than {} KiB; perhaps a quotation mark is missing", LONGEST_ROW >> 10);
@@ -279,6 +300,15 @@ mod tests {
 
     fn resolve(files: &[&str]) -> Result<Layout, DataError> {
         Listing { files: files.iter().map(|path| (*path).to_owned()).collect(), ..Listing::default() }.resolve(2)
+    }
+
+    #[test]
+    fn rows_are_counted_as_the_reader_sees_them() {
+        let passes = |text: String| io::copy(&mut Rows::new(text.as_bytes(), b','), &mut io::sink()).is_ok();
+        let rows = "5\" wide.png,a\n\"say \"\"b\"\".png\",\"b\nc\"\n".repeat(10_000);
+        assert!(passes(rows.clone()) && passes(rows.replace('\n', "\r")));
+        assert!(!passes(format!("\"a.png,a\n{}", "b.png,b\n".repeat(10_000))));
+        assert!(!passes("a,".repeat(40_000)));
     }
 
     #[test]

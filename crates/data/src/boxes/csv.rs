@@ -26,7 +26,7 @@ pub(crate) fn parse(content: impl Read, room: Room) -> Result<Document, Trouble>
         .delimiter(delimiter)
         .trim(csv::Trim::All)
         .flexible(true)
-        .from_reader(Rows::new(content));
+        .from_reader(Rows::new(content, delimiter));
     let headers = reader.headers().map_err(unread)?.clone();
     let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
     let mut at = [0; COLUMNS.len()];
