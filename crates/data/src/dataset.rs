@@ -122,6 +122,7 @@ impl Dataset {
 }
 
 /// Maps a file that is never changed again.
+#[expect(unsafe_code, reason = "a mapped file must not change, and only who opens it can know that it does not")]
 pub(crate) fn map(path: &Path) -> Result<Mmap, DataError> {
     let file = File::open(path).map_err(DataError::io(path))?;
     // SAFETY: the mapping is read-only and the file belongs to a data set's directory, which is

@@ -152,8 +152,12 @@ pub(crate) fn list(
         if labels == Labels::Boxes && listing.annotations.read(path, content, limits, &explain)? {
             // It was read to its end, or is told of as broken.
         } else if labels == Labels::Classes && name.eq_ignore_ascii_case(LABELS) && nearer {
-            if let Err(error) = content.take(MAX_LABELS).read_to_end(&mut head) {
+            if let Err(error) = content.take(MAX_LABELS + 1).read_to_end(&mut head) {
                 return Err(DataError::InvalidArchive(source.explain(path, error)?));
+            }
+            if head.len() as u64 > MAX_LABELS {
+                let what = format!("`{path}` has more than the {} MiB allowed; send less", MAX_LABELS >> 20);
+                return Err(DataError::InvalidLayout(what));
             }
             listing.labels = Some((path.to_owned(), head));
         } else if source.is_archive() {
@@ -168,7 +172,13 @@ pub(crate) fn list(
         listing.files.push(path.to_owned());
         Ok(())
     })?;
-    Ok(listing)
+    // Unpackers differ in which of two they would take.
+    let mut paths: Vec<&String> = listing.files.iter().collect();
+    paths.sort_unstable();
+    match paths.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(DataError::InvalidArchive(format!("`{}` is in it twice; pack each file once", pair[0]))),
+        None => Ok(listing),
+    }
 }
 
 /// Everything between the listing and the renaming.

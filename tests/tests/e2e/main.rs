@@ -18,5 +18,6 @@ mod families;
 mod fleet;
 mod flow;
 mod harness;
+mod hostile;
 mod labelling;
 mod python_client;

@@ -246,4 +246,30 @@ mod tests {
         assert!(check("content-digest", "sha-256=:AAAA:").is_err());
         assert!(check("x-content-sha256", "00").is_err());
     }
+
+    /// Only the right digest is taken for it, however it was spoiled on its way.
+    #[test]
+    fn no_spoiled_digest_is_taken_for_another() {
+        let read = |bytes: &[u8]| {
+            let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+            let hash: [u8; 32] = Sha256::digest(b"hello").into();
+            let mut headers = HeaderMap::new();
+            headers.insert("content-digest", value.clone());
+            let text = value.to_str().unwrap_or("");
+            let right = format!(":{}:", base64(&hash));
+            let said: Vec<&str> = text.split(',').filter_map(|one| one.trim().strip_prefix("sha-256=")).collect();
+            assert_eq!(check_digest(&headers, &hash).is_ok(), said.iter().all(|one| *one == right), "{text}");
+            headers.insert("prefer", value.clone());
+            headers.insert("x-content-sha256", value);
+            let taken = check_digest(&headers, &hash).is_ok();
+            assert!(!taken || text.trim().eq_ignore_ascii_case(&hex(&hash)), "{text}");
+            let _ = prefers_async(&headers);
+        };
+        let seeds = || {
+            let hash = Sha256::digest(b"hello");
+            let digest = format!("sha-512=:AAAA:, sha-256=:{}:", base64(&hash));
+            vec![digest.into_bytes(), hex(&hash).into_bytes(), b"respond-async, wait=5".to_vec()]
+        };
+        kindling_spoil::check(&[kindling_spoil::Parser { name: "content-digest", read, seeds, cases: 20_000 }]);
+    }
 }

@@ -141,7 +141,10 @@ async fn probes_and_figures() {
     let server = Server::open().await;
     assert_eq!(server.get("/healthz").await.is(200).text(), "ok\n");
     let ready = server.get("/readyz").await.is(200).json();
-    assert_eq!(ready, json!({"ready": true, "database": true, "queue": true, "files": true, "disk": true, "workers": 0}));
+    assert_eq!(
+        ready,
+        json!({"ready": true, "database": true, "queue": true, "files": true, "disk": true, "workers": 0})
+    );
     server.get("/v1/tasks").await.is(200);
     server.get("/nowhere").await;
     let figures = server.get("/metrics").await.is(200);
