@@ -2,7 +2,7 @@
 
 use kindling_data::{ClassCount, Dataset, Labels, Limits, Manifest, ingest_as, sweep};
 use kindling_spec::{DatasetId, DatasetState, ErrorCode, TaskKind};
-use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, LabelKind, Problem};
+use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, LabelKind, Noun, Problem};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,13 +150,20 @@ impl Service {
         let limits = self.limits_for(record.kind);
         let (directory, source) = (self.scratch().join(format!("ingest-{id}")), source.to_owned());
         let out = directory.clone();
-        let read =
+        let mut read =
             blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;
+        let _one_at_a_time = self.admission().lock().await;
+        if read.is_ok()
+            && let Err(refused) = self.check_folder(&record.project, &directory).await
+        {
+            read = Err(refused);
+        }
         let update = match &read {
             Ok(manifest) => {
                 // What a process killed after moving and before sealing left is in the way.
                 self.store().files.delete_prefix(&key(id)).await?;
                 self.store().files.move_dir(&key(id), &directory).await?;
+                self.count_files(Noun::Dataset, id.as_str(), &key(id)).await?;
                 DatasetUpdate {
                     state: DatasetState::Ready,
                     problem: None,

@@ -5,6 +5,7 @@
 //! any process may be killed at any moment: a restart finds the records, gives the trials of dead
 //! workers to living ones, and goes on.
 
+mod access;
 mod advice;
 mod analysis;
 mod clock;
@@ -20,6 +21,7 @@ mod fleets;
 mod kinds;
 mod models;
 mod pretrained;
+mod quota;
 mod relabel;
 mod release;
 mod scheduler;
@@ -31,6 +33,7 @@ mod unknown;
 mod warm_start;
 mod worker;
 
+pub use access::{NewKey, is_valid};
 pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};
 pub use analysis::{AnalysisView, Analyst, run_analysis};
 pub use curve::CurvePoint;

@@ -26,6 +26,8 @@ struct Inner {
     plans: Cache<TaskId, Plan>,
     /// Held while files are added to a model: one at a time.
     finishing: tokio::sync::Mutex<()>,
+    /// Held while a study or files are let in: what a quota allows is counted and taken by one at a time.
+    admission: tokio::sync::Mutex<()>,
 }
 
 impl Service {
@@ -40,7 +42,10 @@ impl Service {
     }
 
     /// Opens the data directory beside the process that owns it: changes nothing.
-    pub(crate) async fn attach(data_dir: &Path, limits: Limits) -> Result<Self, EngineError> {
+    ///
+    /// # Errors
+    /// The directory or the database in it cannot be used.
+    pub async fn attach(data_dir: &Path, limits: Limits) -> Result<Self, EngineError> {
         std::fs::create_dir_all(data_dir).map_err(EngineError::io(data_dir))?;
         let data_dir = data_dir.canonicalize().map_err(EngineError::io(data_dir))?;
         let store = Store::open(&data_dir).await?;
@@ -52,6 +57,7 @@ impl Service {
             models: Cache::new(32),
             plans: Cache::new(64),
             finishing: tokio::sync::Mutex::default(),
+            admission: tokio::sync::Mutex::default(),
         };
         let service = Self { inner: Arc::new(inner) };
         let scratch = service.scratch();
@@ -62,6 +68,11 @@ impl Service {
     /// For who adds files to a model.
     pub(crate) fn finishing(&self) -> &tokio::sync::Mutex<()> {
         &self.inner.finishing
+    }
+
+    /// For who lets studies or files in.
+    pub(crate) fn admission(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.admission
     }
 
     /// The records, the files and the queue.

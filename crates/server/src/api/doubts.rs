@@ -1,7 +1,7 @@
 //! Labels that are probably wrong: searched for, listed, mended in a new version of the data set.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_engine::{AnalysisView, ChangeRequest, DoubtEntry, DoubtOptions, DoubtReport};
@@ -124,7 +124,7 @@ pub(crate) struct Doubts {
 }
 
 pub(crate) async fn start(
-    State(app): State<App>,
+    app: App,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: JsonBody,
@@ -141,7 +141,7 @@ pub(crate) async fn start(
     .await
 }
 
-pub(crate) async fn list(State(app): State<App>, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn list(app: App, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
     let (limit, after) = (page.limit()? as usize, page.after::<usize>()?);
     let id = dataset_id(&id)?;
     let AnalysisView { record, report } = app.service().doubts(&id).await?;
@@ -196,7 +196,7 @@ pub(crate) struct LabelChange {
 }
 
 pub(crate) async fn relabel(
-    State(app): State<App>,
+    app: App,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: JsonBody,

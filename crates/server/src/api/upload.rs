@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -42,17 +42,13 @@ impl Drop for Unfinished {
     }
 }
 
-pub(crate) async fn put(State(app): State<App>, Path(id): Path<String>, request: Request) -> Answered {
+pub(crate) async fn put(app: App, Path(id): Path<String>, request: Request) -> Answered {
     let id = dataset_id(&id)?;
     accepts(&app.service().dataset(&id).await?)?;
     let headers = request.headers().clone();
-    let limit = app.config().max_upload_bytes;
-    if content_length(&headers).is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
-    }
     let path = app.service().upload_path(&id);
     let unfinished = Unfinished(Some(path.clone()));
-    let hash = receive(request.into_body(), &path, limit, app.config().upload_idle).await?;
+    let hash = receive(&app, request, &path).await?;
     check_digest(&headers, &hash)?;
     let path = unfinished.hand_over();
     let service = app.service().clone();
@@ -81,13 +77,30 @@ fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
     }
 }
 
-pub(super) fn too_large(limit: u64) -> Problem {
+fn too_large(limit: u64) -> Problem {
     let detail = format!("the archive has more than {limit} bytes, the most this service accepts");
     Problem::new(ErrorCode::ArchiveTooLarge, detail)
 }
 
-/// Writes the body to the path; returns the SHA-256 of what came.
-pub(super) async fn receive(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<[u8; 32], Problem> {
+/// Writes the body to the path, if it is no larger than is accepted and than the project has room for; returns the
+/// SHA-256 of what came.
+pub(super) async fn receive(app: &App, request: Request, path: &FilePath) -> Result<[u8; 32], Problem> {
+    let most = app.config().max_upload_bytes;
+    let length = content_length(request.headers()).unwrap_or(0);
+    if length > most {
+        return Err(too_large(most));
+    }
+    app.service().check_room(app.project(), length).await?;
+    let room = app.service().room(app.project()).await?.unwrap_or(u64::MAX);
+    let hash = write(request.into_body(), path, most.min(room), app.config().upload_idle).await?;
+    if hash.is_none() && room < most {
+        app.service().check_room(app.project(), room + 1).await?;
+    }
+    hash.ok_or_else(|| too_large(most))
+}
+
+/// Writes the body to the path; returns the SHA-256 of what came, or nothing if that is too much.
+async fn write(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<Option<[u8; 32]>, Problem> {
     let file = tokio::fs::File::create(path).await.map_err(disk)?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
     let mut hash = Sha256::new();
@@ -106,7 +119,7 @@ pub(super) async fn receive(body: Body, path: &FilePath, limit: u64, idle: Durat
         let chunk = chunk.map_err(|e| Problem::request(format!("the upload broke off after {received} bytes: {e}")))?;
         received += chunk.len() as u64;
         if received > limit {
-            return Err(too_large(limit));
+            return Ok(None);
         }
         hash.update(&chunk);
         file.write_all(&chunk).await.map_err(disk)?;
@@ -116,7 +129,7 @@ pub(super) async fn receive(body: Body, path: &FilePath, limit: u64, idle: Durat
         return Err(Problem::new(ErrorCode::InvalidArchive, detail));
     }
     file.flush().await.map_err(disk)?;
-    Ok(hash.finalize().into())
+    Ok(Some(hash.finalize().into()))
 }
 
 fn disk(error: std::io::Error) -> Problem {

@@ -1,6 +1,6 @@
 //! `/datasets/{id}/doubts`: the labels that are probably wrong, each with its picture and what to do about it.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_engine::{AnalysisView, DoubtEntry, DoubtReport};
@@ -16,7 +16,7 @@ use crate::{Problem, api::doubts::newest, app::App};
 const SHOWN: u32 = 60;
 
 pub(crate) async fn show(
-    State(app): State<App>,
+    app: App,
     Path(id): Path<String>,
     Query(which): Query<Page>,
 ) -> Result<Response, Problem> {
