@@ -10,6 +10,7 @@ mod failure;
 mod fetch;
 mod meter;
 mod output;
+mod place;
 mod running;
 mod sse;
 mod study;

@@ -1,19 +1,18 @@
 //! Looks at a data set or a task that train networks of their own: asked for, run, remembered.
 //!
-//! An analysis is a record and, when it is done, a file. The [`Analyst`] of the one service over a data
-//! directory starts a process for each, one after another, so that one out of memory takes neither the
+//! An analysis is a record and, when it is done, a file. The [`Analyst`] of one service, whose duty it is, starts a process for each, one after another, so that one out of memory takes neither the
 //! service nor a study with it. A process needs no lease: its parent holds the other end of its standard
 //! input, and a service that was killed starts what it left again from the beginning. What is written
 //! twice is the same, since it follows from the data and the seed.
 
 use kindling_data::Limits;
 use kindling_spec::{AnalysisId, AnalysisKind, AnalysisState, ErrorCode};
-use kindling_store::{AnalysisRecord, AnalysisUpdate};
+use kindling_store::{AnalysisRecord, AnalysisUpdate, Place};
 use kindling_train::{TrainError, open_device};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +21,8 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::blocking;
-use crate::{EngineError, Service, advice, clock::now_ms, doubts, scheduler::MAX_DEATHS};
+use crate::fleet::{place_arguments, place_variables};
+use crate::{EngineError, Service, advice, clock::now_ms, doubts, duty::Duty, scheduler::MAX_DEATHS};
 
 /// How often the analyst looks for work, and a process says how far it is.
 const LOOK: Duration = Duration::from_millis(300);
@@ -143,12 +143,12 @@ impl Found {
 /// # Errors
 /// The data directory, the store or the device failed: the process should end and be started again.
 pub async fn run_analysis(
-    data_dir: &Path,
+    place: impl Into<Place>,
     id: &AnalysisId,
     device: &str,
     shutdown: CancellationToken,
 ) -> Result<(), EngineError> {
-    let service = Service::attach(data_dir, Limits::default()).await?;
+    let service = Service::attach(place, Limits::default()).await?;
     let meta = &service.store().meta;
     let record = meta.analysis(id).await?;
     let signals = Arc::new(Signals::default());
@@ -248,13 +248,36 @@ impl Analyst {
 
     /// Works until told to stop.
     pub async fn run(self, shutdown: CancellationToken) {
+        let mut duty = Duty::new(self.service.clone(), "analyses");
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.step(&shutdown).await {
+            if let Err(error) = self.step_if_mine(&mut duty, &shutdown).await {
                 tracing::error!(%error, "an analysis could not be run; it is tried again");
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        duty.leave().await;
+    }
+
+    /// Takes a step if it is this service's duty, and keeps the duty as long as that takes. Should it be lost meanwhile,
+    /// the analysis is stopped: another service begins it again.
+    async fn step_if_mine(&self, duty: &mut Duty, shutdown: &CancellationToken) -> Result<(), EngineError> {
+        if !duty.is_mine().await? {
+            return Ok(());
+        }
+        let stop = shutdown.child_token();
+        let step = self.step(&stop);
+        tokio::pin!(step);
+        loop {
+            tokio::select! {
+                done = &mut step => return done,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    if !matches!(duty.is_mine().await, Ok(true)) {
+                        stop.cancel();
+                    }
+                }
             }
         }
     }
@@ -298,8 +321,8 @@ impl Analyst {
         let mut command = Command::new(&self.program);
         command
             .arg("analyse")
-            .arg("--data-dir")
-            .arg(self.service.data_dir())
+            .args(place_arguments(self.service.place()))
+            .envs(place_variables(self.service.place()))
             .args(["--device", &self.device, "--id", id.as_str()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

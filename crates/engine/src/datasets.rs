@@ -1,17 +1,21 @@
 //! Data sets: taken in, sealed, opened, deleted.
 
 use kindling_data::{ClassCount, Dataset, Labels, Limits, Manifest, ingest_as, sweep};
-use kindling_spec::{DatasetId, DatasetState, ErrorCode, TaskKind};
+use kindling_spec::{DatasetId, DatasetState, ErrorCode, ProjectId, TaskKind};
 use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, LabelKind, Noun, Problem};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::blocking;
 use crate::release::EXPORT_PREFIX;
 use crate::{EngineError, Service, clock::now_ms};
+
+/// Content being read of which nothing was said for so long was abandoned.
+const ABANDONED_MS: i64 = 60_000;
 
 /// The key of a data set's directory among the files.
 pub(crate) fn key(id: &DatasetId) -> String {
@@ -74,6 +78,7 @@ impl Service {
         let now = now_ms();
         let record = DatasetRecord {
             id: DatasetId::new(),
+            project: ProjectId::local(),
             name,
             kind,
             labels,
@@ -150,27 +155,21 @@ impl Service {
         let limits = self.limits_for(record.kind);
         let (directory, source) = (self.scratch().join(format!("ingest-{id}")), source.to_owned());
         let out = directory.clone();
-        let mut read =
+        let beats = AbortOnDropHandle::new(tokio::spawn(self.keep_reading(id.clone())));
+        let read =
             blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;
-        let _one_at_a_time = self.admission().lock().await;
-        if read.is_ok()
-            && let Err(refused) = self.check_folder(&record.project, &directory).await
-        {
-            read = Err(refused);
-        }
+        let kept = match &read {
+            Ok(_) => self.keep_content(&record, &directory).await,
+            Err(_) => Ok(()),
+        };
+        let read = read.and_then(|manifest| kept.map(|()| manifest));
         let update = match &read {
-            Ok(manifest) => {
-                // What a process killed after moving and before sealing left is in the way.
-                self.store().files.delete_prefix(&key(id)).await?;
-                self.store().files.move_dir(&key(id), &directory).await?;
-                self.count_files(Noun::Dataset, id.as_str(), &key(id)).await?;
-                DatasetUpdate {
-                    state: DatasetState::Ready,
-                    problem: None,
-                    hash: Some(manifest.hash.clone()),
-                    summary: Some(summary(manifest)),
-                }
-            }
+            Ok(manifest) => DatasetUpdate {
+                state: DatasetState::Ready,
+                problem: None,
+                hash: Some(manifest.hash.clone()),
+                summary: Some(summary(manifest)),
+            },
             Err(error) => DatasetUpdate {
                 state: DatasetState::Refused,
                 problem: Some(Problem { code: error.code(), detail: error.detail() }),
@@ -178,9 +177,46 @@ impl Service {
                 summary: None,
             },
         };
-        meta.update_dataset(id, &[DatasetState::Processing], &update, now_ms()).await?;
+        drop(beats);
+        let kept = meta.update_dataset(id, &[DatasetState::Processing], &update, now_ms()).await?;
         read?;
-        Ok(meta.dataset(id).await?)
+        let record = meta.dataset(id).await?;
+        if !kept && record.hash != update.hash {
+            let detail = format!("data set {id} was taken for abandoned while its content was read; upload it again");
+            return Err(EngineError::refused(ErrorCode::DatasetNotReady, detail));
+        }
+        Ok(record)
+    }
+
+    /// Puts what was read among the files, if the project has room for it. What a process killed before it could say so
+    /// left there is removed first.
+    async fn keep_content(&self, record: &DatasetRecord, directory: &Path) -> Result<(), EngineError> {
+        let (id, files) = (&record.id, &self.store().files);
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_folder(&record.project, directory).await?;
+        files.delete_prefix(&key(id)).await?;
+        let moved = files.move_dir(&key(id), directory).await;
+        if moved.is_err() {
+            // Of a full disk or a store that fails nothing half there may stay; the next try would be in its way.
+            let _ = tokio::fs::remove_dir_all(directory).await;
+            let _ = files.delete_prefix(&key(id)).await;
+        }
+        moved?;
+        self.count_files(Noun::Dataset, id.as_str(), &key(id)).await
+    }
+
+    /// Says that the content is still being read, so that no other service takes it for abandoned.
+    fn keep_reading(&self, id: DatasetId) -> impl Future<Output = ()> + use<> {
+        let meta = self.store().meta.clone();
+        async move {
+            let (from, same) = ([DatasetState::Processing], DatasetUpdate::to(DatasetState::Processing));
+            loop {
+                tokio::time::sleep(Duration::from_millis(ABANDONED_MS as u64 / 6)).await;
+                if let Err(error) = meta.update_dataset(&id, &from, &same, now_ms()).await {
+                    tracing::warn!(%id, %error, "that the content is being read could not be said");
+                }
+            }
+        }
     }
 
     /// One data set's record.
@@ -209,10 +245,7 @@ impl Service {
         if let Some(open) = self.dataset_cache().get(id) {
             return Ok(open);
         }
-        let Some(directory) = self.store().files.local_path(&key(id))? else {
-            let detail = format!("the files of data set {id} are not on this machine's disk");
-            return Err(EngineError::refused(ErrorCode::Internal, detail));
-        };
+        let directory = self.store().files.fetch_dir(&key(id)).await?;
         let open = Arc::new(blocking(move || Ok(Dataset::open(&directory)?)).await?);
         self.dataset_cache().put(id, open.clone());
         Ok(open)
@@ -261,10 +294,22 @@ impl Service {
             removed.map_err(EngineError::io(&path))?;
         }
         self.sweep_drafts().await?;
+        // In a directory of one service whoever read it is dead.
+        if self.is_shared() { Ok(()) } else { self.refuse_silent(i64::MAX).await }
+    }
+
+    /// Refuses content that a service of many died reading.
+    pub(crate) async fn refuse_abandoned(&self, now: i64) -> Result<(), EngineError> {
+        if self.is_shared() { self.refuse_silent(now - ABANDONED_MS).await } else { Ok(()) }
+    }
+
+    /// Refuses the content of data sets being read of which nothing was said since a time.
+    async fn refuse_silent(&self, since: i64) -> Result<(), EngineError> {
         let mut after = None;
         loop {
-            let page = self.store().meta.datasets(after.as_ref(), 500).await?;
-            for record in page.iter().filter(|r| r.state == DatasetState::Processing) {
+            let page = self.store().meta.datasets(None, after.as_ref(), 500).await?;
+            let silent = |r: &&DatasetRecord| r.state == DatasetState::Processing && r.updated_at < since;
+            for record in page.iter().filter(silent) {
                 let detail = "the service stopped while it read the content; upload it again";
                 let update = DatasetUpdate {
                     problem: Some(Problem { code: ErrorCode::DatasetNotReady, detail: detail.to_owned() }),

@@ -82,7 +82,7 @@ impl Service {
         let (plan, dataset) = (self.plan(&task).await?, self.open_dataset(&task.dataset).await?);
         let answers = self.test_answers(id).await?;
         let key = bundle_key(id, model.revision);
-        let Some(from) = self.store().files.local_path(&key)? else { return Ok(false) };
+        let from = self.store().files.fetch_dir(&key).await?;
         let folder = self.scratch().join(format!("{EXPORT_PREFIX}{id}-{}", model.revision + 1));
         let made = Finishing { plan, dataset, card: serde_json::from_value(model.card.clone())?, answers, from };
         let (out, wanted) = (folder.clone(), task.spec.exports.clone());

@@ -3,6 +3,8 @@
 //! Training runs in processes of its own, so that one out of memory or a lost GPU takes a trial with
 //! it and not the service.
 
+use kindling_store::Place;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -29,6 +31,17 @@ pub fn default_workers(device: &str) -> (usize, usize) {
     }
 }
 
+/// How a child is told where everything is kept: the directory, as an argument.
+pub(crate) fn place_arguments(place: &Place) -> [OsString; 2] {
+    ["--data-dir".into(), place.data_dir.clone().into()]
+}
+
+/// And what may hold a password, which everyone on the machine could read in a list of processes, by the environment.
+pub(crate) fn place_variables(place: &Place) -> impl Iterator<Item = (&'static str, String)> {
+    let variables = [("KINDLING_DATABASE", &place.database), ("KINDLING_ARTIFACTS", &place.artifacts)];
+    variables.map(|(name, value)| Some((name, value.clone()?))).into_iter().flatten()
+}
+
 /// The workers of one machine.
 pub struct WorkerFleet {
     service: Service,
@@ -53,10 +66,13 @@ impl WorkerFleet {
 
     async fn keep(&self, slot: usize, shutdown: CancellationToken) {
         let mut generation = 0u32;
+        // Another machine may have a process of this number.
+        let id = kindling_spec::UploadId::new();
+        let run = &id.as_str()[id.as_str().len() - 6..];
         while !shutdown.is_cancelled() {
             generation += 1;
             // Names are never used twice: leases are by name.
-            let name = format!("w{slot}-{}-{generation}", std::process::id());
+            let name = format!("w{slot}-{}-{run}-{generation}", std::process::id());
             let started = Instant::now();
             match self.spawn(&name) {
                 Ok(mut child) => {
@@ -77,8 +93,8 @@ impl WorkerFleet {
     fn spawn(&self, name: &str) -> Result<Child, EngineError> {
         Command::new(&self.program)
             .arg("worker")
-            .arg("--data-dir")
-            .arg(self.service.data_dir())
+            .args(place_arguments(self.service.place()))
+            .envs(place_variables(self.service.place()))
             .args(["--device", &self.device, "--name", name])
             .env("RAYON_NUM_THREADS", self.threads_each.to_string())
             .stdin(Stdio::piped())

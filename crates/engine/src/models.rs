@@ -231,11 +231,8 @@ impl Service {
             let detail = format!("model {id} has no file of this name; it has {}", known.join(", "));
             return Err(EngineError::refused(ErrorCode::FileNotFound, detail));
         };
-        let key = format!("{}/{}", bundle_key(id, model.revision), file.name);
-        let path = self.store().files.local_path(&key)?.ok_or_else(|| {
-            EngineError::refused(ErrorCode::Internal, format!("the files of model {id} are not on this machine's disk"))
-        })?;
-        Ok((file.clone(), path))
+        let folder = self.store().files.fetch_dir(&bundle_key(id, model.revision)).await?;
+        Ok((file.clone(), folder.join(&file.name)))
     }
 
     /// Runs the model's own ONNX file on an image file's bytes. Of objects those are said whose score is `at_least`, or where

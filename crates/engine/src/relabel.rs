@@ -1,7 +1,7 @@
 //! A new version of a data set: labels changed, examples left out.
 
 use kindling_data::{Change, Dataset, Manifest, relabel};
-use kindling_spec::{DatasetId, DatasetState, ErrorCode};
+use kindling_spec::{DatasetId, DatasetState, ErrorCode, ProjectId};
 use kindling_store::{DatasetRecord, DatasetUpdate, Noun};
 use serde::Deserialize;
 use serde_json::json;
@@ -59,6 +59,7 @@ impl Service {
         let now = now_ms();
         let record = DatasetRecord {
             id: made.clone(),
+            project: ProjectId::local(),
             name,
             kind: old.kind,
             labels: old.labels,

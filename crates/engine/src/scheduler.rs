@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, Plan, Service, clock::now_ms};
+use crate::{EngineError, Plan, Service, clock::now_ms, duty::Duty};
 
 /// A worker is thought dead after so long a silence; one killed beside its fleet is found at once.
 pub(crate) const LEASE_MS: i64 = 20_000;
@@ -45,12 +45,14 @@ pub struct Scheduler {
     /// Studies that are over but for files of their models.
     finishing: HashMap<TaskId, JoinHandle<()>>,
     swept_at: i64,
+    duty: Duty,
 }
 
 impl Scheduler {
-    /// A scheduler over the service; one process should run one.
+    /// A scheduler over the service. Of several over the same records one works, the others wait for its end.
     pub fn new(service: Service) -> Self {
-        Self { service, accounted: HashMap::new(), finishing: HashMap::new(), swept_at: i64::MIN }
+        let duty = Duty::new(service.clone(), "scheduling");
+        Self { service, accounted: HashMap::new(), finishing: HashMap::new(), swept_at: i64::MIN, duty }
     }
 
     /// Does everything there is to do now; returns the jobs pushed.
@@ -60,6 +62,11 @@ impl Scheduler {
     pub async fn step(&mut self, now: i64) -> Result<Vec<Job>, EngineError> {
         let store = self.service.store().clone();
         let mut pushed = Vec::new();
+        if !self.duty.is_mine().await? {
+            // Time is accounted for by who has the duty.
+            self.accounted.clear();
+            return Ok(pushed);
+        }
         if now.saturating_sub(self.swept_at) >= SWEEP_MS {
             self.swept_at = now;
             for reaped in store.meta.reap(now, LEASE_MS, MAX_DEATHS).await? {
@@ -68,6 +75,7 @@ impl Scheduler {
             for job in store.meta.waiting_trials(now - LOST_JOB_MS).await? {
                 store.queue.push(&job).await?;
             }
+            self.service.refuse_abandoned(now).await?;
         }
         let mut tasks = store.meta.active_tasks().await?;
         // Of a fleet one task runs after the other, so that to the rest it is one task.
@@ -216,7 +224,7 @@ impl Scheduler {
             return Ok(task.spent_seconds + elapsed);
         }
         *since = now;
-        Ok(self.service.store().meta.add_spent(&task.id, elapsed).await?)
+        Ok(self.service.store().meta.add_spent(&task.id, elapsed, now).await?)
     }
 
     /// Whether the files that are made last are made for the study's best model; begins with it where they are not. A
@@ -332,8 +340,9 @@ pub async fn run_scheduler(service: Service, shutdown: CancellationToken) {
             tracing::error!(%error, "a scheduling step failed; it is tried again");
         }
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => break,
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
         }
     }
+    scheduler.duty.leave().await;
 }

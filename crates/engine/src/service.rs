@@ -2,24 +2,24 @@
 
 use kindling_data::{Dataset, Limits};
 use kindling_export::OnnxModel;
-use kindling_spec::{DatasetId, ModelId, TaskId};
-use kindling_store::Store;
+use kindling_spec::{DatasetId, ModelId, ProjectId, TaskId};
+use kindling_store::{Place, Store};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::{EngineError, Plan};
+use crate::{EngineError, Plan, clock};
 
-/// The service over one data directory. Clones share it.
+/// The service over one [`Place`]. Clones share it.
 #[derive(Clone)]
 pub struct Service {
     inner: Arc<Inner>,
+    store: Store,
 }
 
 struct Inner {
-    store: Store,
-    data_dir: PathBuf,
+    place: Place,
     limits: Limits,
     datasets: Cache<DatasetId, Dataset>,
     models: Cache<ModelId, OnnxModel>,
@@ -31,27 +31,29 @@ struct Inner {
 }
 
 impl Service {
-    /// Opens the data directory, making it if need be, and sets right what a killed process left.
+    /// Opens a place (of a path: all in that directory), making it if need be, and sets right what a killed process left.
     ///
     /// # Errors
-    /// The directory or the database in it cannot be used.
-    pub async fn open(data_dir: &Path, limits: Limits) -> Result<Self, EngineError> {
-        let service = Self::attach(data_dir, limits).await?;
+    /// The directory, the database or the object store cannot be used.
+    pub async fn open(place: impl Into<Place>, limits: Limits) -> Result<Self, EngineError> {
+        let service = Self::attach(place, limits).await?;
         service.recover().await?;
         Ok(service)
     }
 
-    /// Opens the data directory beside the process that owns it: changes nothing.
+    /// Opens a place beside the process that owns its directory: changes nothing.
     ///
     /// # Errors
-    /// The directory or the database in it cannot be used.
-    pub async fn attach(data_dir: &Path, limits: Limits) -> Result<Self, EngineError> {
-        std::fs::create_dir_all(data_dir).map_err(EngineError::io(data_dir))?;
-        let data_dir = data_dir.canonicalize().map_err(EngineError::io(data_dir))?;
-        let store = Store::open(&data_dir).await?;
+    /// As [`open`](Self::open).
+    pub async fn attach(place: impl Into<Place>, limits: Limits) -> Result<Self, EngineError> {
+        let mut place = place.into();
+        let dir = &place.data_dir;
+        std::fs::create_dir_all(dir).map_err(EngineError::io(dir))?;
+        place.data_dir = dir.canonicalize().map_err(EngineError::io(dir))?;
+        let store = Store::connect(&place).await?;
+        clock::follow(store.meta.clone()).await?;
         let inner = Inner {
-            store,
-            data_dir,
+            place,
             limits,
             datasets: Cache::new(16),
             models: Cache::new(32),
@@ -59,7 +61,7 @@ impl Service {
             finishing: tokio::sync::Mutex::default(),
             admission: tokio::sync::Mutex::default(),
         };
-        let service = Self { inner: Arc::new(inner) };
+        let service = Self { inner: Arc::new(inner), store };
         let scratch = service.scratch();
         std::fs::create_dir_all(&scratch).map_err(EngineError::io(scratch))?;
         Ok(service)
@@ -75,14 +77,29 @@ impl Service {
         &self.inner.admission
     }
 
+    /// The same service as one project sees it: nothing of another is there, and what it makes is its own.
+    pub fn for_project(&self, project: &ProjectId) -> Self {
+        Self { inner: self.inner.clone(), store: self.store.scoped(project) }
+    }
+
     /// The records, the files and the queue.
     pub fn store(&self) -> &Store {
-        &self.inner.store
+        &self.store
+    }
+
+    /// Where everything is kept.
+    pub fn place(&self) -> &Place {
+        &self.inner.place
     }
 
     /// The data directory, absolute.
     pub fn data_dir(&self) -> &Path {
-        &self.inner.data_dir
+        &self.inner.place.data_dir
+    }
+
+    /// Whether processes of other machines use the same records and files.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.inner.place.is_shared()
     }
 
     /// What is accepted from outside.
@@ -92,7 +109,7 @@ impl Service {
 
     /// Where unfinished work lies; what is found here at the start is left over and removed.
     pub(crate) fn scratch(&self) -> PathBuf {
-        self.inner.data_dir.join("scratch")
+        self.inner.place.data_dir.join("scratch")
     }
 
     pub(crate) fn dataset_cache(&self) -> &Cache<DatasetId, Dataset> {

@@ -1,7 +1,7 @@
 //! Tasks: posted, watched, cancelled, resumed.
 
 use kindling_data::Dataset;
-use kindling_spec::{Budget, DatasetId, ErrorCode, SpecError, TaskId, TaskSpec, TaskState, TrialState};
+use kindling_spec::{Budget, DatasetId, ErrorCode, ProjectId, SpecError, TaskId, TaskSpec, TaskState, TrialState};
 use kindling_store::TaskRecord;
 use serde::Serialize;
 use serde_json::Value;
@@ -70,11 +70,12 @@ impl Service {
         dataset: DatasetId,
         open: Arc<Dataset>,
     ) -> Result<(TaskRecord, Arc<Plan>), EngineError> {
-        self.check_backbone(spec.backbone)?;
+        self.check_backbone(spec.backbone).await?;
         spec.warm_start = self.resolve_warm_start(&spec, &open).await?;
         let plan = Arc::new(self.make_plan(&spec, open).await?);
         let record = TaskRecord {
             id: TaskId::new(),
+            project: ProjectId::local(),
             budget: spec.budget.clone(),
             spec,
             dataset,

@@ -67,7 +67,7 @@ impl Service {
         device: &Arc<OpenDevice>,
         cancel: Arc<Signals>,
     ) -> Result<Vec<f32>, EngineError> {
-        let path = self.backbone_path(name);
+        let path = self.backbone_weights(name).await?;
         let (graph, weights) = blocking(move || {
             let bytes = std::fs::read(&path).map_err(EngineError::io(&path))?;
             let graph = backbone(name.as_str())?.build(Cut::Whole, RESOLUTION, End::Features)?;

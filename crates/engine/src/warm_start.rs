@@ -71,7 +71,7 @@ impl Service {
         let mut found: Vec<TaskRecord> = Vec::new();
         let mut after = None;
         loop {
-            let page = self.store().meta.tasks(after.as_ref(), 200).await?;
+            let page = self.store().meta.tasks(None, after.as_ref(), 200).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id.clone());
             found.extend(page.into_iter().filter(|t| t.state == TaskState::Complete && t.spec.kind == spec.kind));

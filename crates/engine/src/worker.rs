@@ -8,11 +8,10 @@ use kindling_data::{Dataset, Limits};
 use kindling_export::{EnergyMeter, measure_latency};
 use kindling_search::pareto_front;
 use kindling_spec::{TaskId, TrialId, TrialState};
-use kindling_store::{Beat, Job, ModelRecord, RungResult, TaskRecord, TrialRecord, WorkerRecord};
+use kindling_store::{Beat, Job, ModelRecord, Place, RungResult, TaskRecord, TrialRecord, WorkerRecord};
 use kindling_train::{
     Hyperparameters, OpenDevice, RungInput, RungOutcome, TrainError, TrialConfig, open_device, run_rung,
 };
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,8 +33,8 @@ const PARETO_RUNG: u32 = 2;
 /// How a worker is started.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// The service's data directory.
-    pub data_dir: PathBuf,
+    /// Where everything is kept.
+    pub place: Place,
     /// Its name, never used by another process.
     pub name: String,
     /// The device to train on.
@@ -48,7 +47,7 @@ pub struct WorkerOptions {
 /// The data directory or the device cannot be used, or failed while working: the process should end
 /// and be started again.
 pub async fn run_worker(options: WorkerOptions, shutdown: CancellationToken) -> Result<(), EngineError> {
-    let service = Service::attach(&options.data_dir, Limits::default()).await?;
+    let service = Service::attach(&options.place, Limits::default()).await?;
     let name = options.device.clone();
     let device = Arc::new(blocking(move || Ok(open_device(&name)?)).await?);
     tracing::info!(worker = %options.name, device = %device.name, "a worker is ready");

@@ -54,7 +54,7 @@ async fn a_fleet_becomes_specialists_and_a_report_that_their_files_confirm() {
     let dir = tempfile::tempdir().expect("a directory");
     let (service, dataset) = service_with_data(dir.path()).await;
     let shutdown = CancellationToken::new();
-    let options = WorkerOptions { data_dir: dir.path().join("data"), name: "w".into(), device: "flex".into() };
+    let options = WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
     let worker = tokio::spawn(run_worker(options, shutdown.clone()));
     let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
 

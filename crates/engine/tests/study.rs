@@ -44,7 +44,7 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
     let dir = tempfile::tempdir().expect("a directory");
     let (service, dataset) = service_with_data(dir.path()).await;
     let shutdown = CancellationToken::new();
-    let options = WorkerOptions { data_dir: dir.path().join("data"), name: "w".into(), device: "flex".into() };
+    let options = WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
     let worker = tokio::spawn(run_worker(options, shutdown.clone()));
     let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
 
@@ -259,7 +259,8 @@ async fn the_same_seed_and_trials_give_the_same_leaderboard_bit_for_bit() {
         let dir = tempfile::tempdir().expect("a directory");
         let (service, dataset) = service_with_data(dir.path()).await;
         let shutdown = CancellationToken::new();
-        let options = WorkerOptions { data_dir: dir.path().join("data"), name: "w".into(), device: "flex".into() };
+        let options =
+            WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
         let worker = tokio::spawn(run_worker(options, shutdown.clone()));
         let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
         let mut wanted = spec(&dataset, json!({"trials": 3}));
@@ -291,7 +292,7 @@ async fn a_task_like_an_earlier_one_begins_from_its_model_unless_told_not_to() {
     let dir = tempfile::tempdir().expect("a directory");
     let (service, dataset) = service_with_data(dir.path()).await;
     let shutdown = CancellationToken::new();
-    let options = WorkerOptions { data_dir: dir.path().join("data"), name: "w".into(), device: "flex".into() };
+    let options = WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
     let worker = tokio::spawn(run_worker(options, shutdown.clone()));
     let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
     let wanted = spec(&dataset, json!({"trials": 2}));

@@ -120,8 +120,5 @@ impl FromRequestParts<Host> for App {
     }
 }
 
-/// Now, in Unix milliseconds.
-pub(crate) fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-}
+/// Now, in Unix milliseconds, by the clock that records are written by.
+pub(crate) use kindling_engine::now_ms;

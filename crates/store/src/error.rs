@@ -109,11 +109,19 @@ pub enum StoreError {
         /// Why it cannot be read.
         reason: String,
     },
-    /// The data directory was written by a later version.
-    #[error("{path} was written by a later version of Kindling (it has migration {version}); use that version")]
+    /// The address of a database or an object store that is not understood.
+    #[error("`{given}` is not an address to keep things at: {reason}")]
+    Address {
+        /// What was given, without what may be secret.
+        given: String,
+        /// What is understood.
+        reason: &'static str,
+    },
+    /// The database was written by a later version.
+    #[error("{database} was written by a later version of Kindling (it has migration {version}); use that version")]
     TooNew {
-        /// The database file.
-        path: PathBuf,
+        /// The database.
+        database: String,
         /// The migration that this version does not know.
         version: i64,
     },
@@ -166,6 +174,7 @@ impl StoreError {
             Self::Exists { .. }
             | Self::NotFinite { .. }
             | Self::Corrupt { .. }
+            | Self::Address { .. }
             | Self::TooNew { .. }
             | Self::Database(_)
             | Self::Migrate(_)
@@ -181,9 +190,19 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::PoolTimedOut) => true,
-            // SQLITE_BUSY and SQLITE_LOCKED with any of their extensions.
+            // PostgreSQL is away, or this process' connection to it was.
+            Self::Database(sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => true,
             Self::Database(sqlx::Error::Database(error)) => {
-                error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+                let code = error.code().unwrap_or_default();
+                if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+                    // Connection exceptions, deadlocks and the like, too many connections, ended by an operator,
+                    // lock not available, statement timeout.
+                    return matches!(code.get(..2), Some("08" | "40" | "53" | "57"))
+                        || code == "55P03"
+                        || code == "25P03";
+                }
+                // SQLITE_BUSY and SQLITE_LOCKED with any of their extensions.
+                code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
             }
             _ => false,
         }

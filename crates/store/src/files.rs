@@ -1,7 +1,7 @@
 //! Files by key, on any object store; on the local disk also as paths.
 
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path as Key,
 };
@@ -12,10 +12,14 @@ use std::{
 };
 use tokio::io::AsyncReadExt;
 
-use crate::{Noun, StoreError};
+use crate::{FileCache, Noun, StoreError};
 
 /// Bytes read from disk at a time when a file is put.
 const CHUNK: usize = 1 << 20;
+/// A file of at most so many bytes is put in one request.
+const SMALL: u64 = 4 << 20;
+/// Files of a directory that are on their way at a time.
+const AT_ONCE: usize = 8;
 
 /// Size and key of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +58,15 @@ impl std::fmt::Debug for FileStream {
 #[derive(Clone)]
 pub struct Files {
     store: Arc<dyn ObjectStore>,
-    root: Option<PathBuf>,
+    place: Arc<Place>,
+}
+
+/// Where files are on this machine's disk.
+enum Place {
+    /// All of them, under this directory.
+    Root(PathBuf),
+    /// Copies of those that were fetched.
+    Copies(FileCache),
 }
 
 impl std::fmt::Debug for Files {
@@ -74,12 +86,25 @@ impl Files {
         let store = LocalFileSystem::new_with_prefix(&root)
             .map_err(|source| StoreError::Files { key: root.display().to_string(), source })?
             .with_fsync(true);
-        Ok(Self { store: Arc::new(store), root: Some(root) })
+        Ok(Self { store: Arc::new(store), place: Arc::new(Place::Root(root)) })
     }
 
-    /// Files in any object store; [`local_path`](Self::local_path) gives nothing there.
-    pub fn remote(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, root: None }
+    /// Files in any object store. [`fetch_dir`](Self::fetch_dir) copies them to the cache.
+    pub fn remote(store: Arc<dyn ObjectStore>, cache: FileCache) -> Self {
+        Self { store, place: Arc::new(Place::Copies(cache)) }
+    }
+
+    /// A directory of files that do not change, on this machine's disk: its own place, or a whole copy that is fetched
+    /// unless it is there. Ask again before each use, so that the copy is known to be wanted.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there are no files, the prefix is not allowed, or store or disk refused.
+    pub async fn fetch_dir(&self, prefix: &str) -> Result<PathBuf, StoreError> {
+        parse(prefix)?;
+        match &*self.place {
+            Place::Root(root) => Ok(root.join(prefix)),
+            Place::Copies(cache) => cache.get(self, prefix).await,
+        }
     }
 
     /// Writes a file, in place of one that may be there.
@@ -99,6 +124,14 @@ impl Files {
     pub async fn put_file(&self, key: &str, from: &Path) -> Result<u64, StoreError> {
         let path = parse(key)?;
         let mut file = tokio::fs::File::open(from).await.map_err(StoreError::io(from))?;
+        let size = file.metadata().await.map_err(StoreError::io(from))?.len();
+        if size <= SMALL {
+            let mut bytes = Vec::with_capacity(size as usize);
+            file.read_to_end(&mut bytes).await.map_err(StoreError::io(from))?;
+            let size = bytes.len() as u64;
+            self.store.put(&path, bytes.into()).await.map_err(of(key))?;
+            return Ok(size);
+        }
         let upload = self.store.put_multipart(&path).await.map_err(of(key))?;
         let mut writer = WriteMultipart::new(upload);
         let mut bytes = 0;
@@ -205,8 +238,9 @@ impl Files {
     /// The prefix is not allowed, or the store refused; some files may be gone then.
     pub async fn delete_prefix(&self, prefix: &str) -> Result<usize, StoreError> {
         let files = self.list(prefix).await?;
-        for file in &files {
-            self.delete(&file.key).await?;
+        stream::iter(&files).map(|file| self.delete(&file.key)).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        if let Place::Copies(cache) = &*self.place {
+            cache.forget(prefix).await?;
         }
         if let Some(path) = self.local_path(prefix)? {
             // Empty directories, and what writes that were killed had staged, are not files of the store.
@@ -220,8 +254,8 @@ impl Files {
         Ok(files.len())
     }
 
-    /// Copies every file of a directory and its subdirectories to below a prefix, in order of their
-    /// names; returns how many. Links are refused.
+    /// Copies every file of a directory and its subdirectories to below a prefix; returns how many. Links are
+    /// refused.
     ///
     /// # Errors
     /// A file's name is not allowed in a key, one cannot be read, or the store refused; some files may
@@ -234,9 +268,11 @@ impl Files {
         for (key, _) in &keyed {
             parse(key)?;
         }
-        for (key, path) in &keyed {
-            self.put_file(key, path).await?;
-        }
+        let put = |(key, path): &(String, PathBuf)| {
+            let (files, key, path) = (self.clone(), key.clone(), path.clone());
+            async move { files.put_file(&key, &path).await.map(drop) }
+        };
+        stream::iter(&keyed).map(put).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         Ok(keyed.len())
     }
 
@@ -270,6 +306,25 @@ impl Files {
         Ok(count)
     }
 
+    /// The files below a prefix that were written before a time (Unix milliseconds), by the store's clock.
+    ///
+    /// # Errors
+    /// The prefix is not allowed, or the store refused.
+    pub async fn list_older(&self, prefix: &str, than: i64) -> Result<Vec<String>, StoreError> {
+        let path = parse(prefix)?;
+        let found: Vec<_> = self.store.list(Some(&path)).try_collect().await.map_err(of(prefix))?;
+        let old = found.into_iter().filter(|meta| meta.last_modified.timestamp_millis() < than);
+        Ok(old.map(|meta| meta.location.to_string()).collect())
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.exists("ping").await.map(drop)
+    }
+
     /// Where the file or directory of this key is, or would be, on the local disk; `None` when the store
     /// is not on one.
     ///
@@ -277,7 +332,10 @@ impl Files {
     /// The key is not allowed.
     pub fn local_path(&self, key: &str) -> Result<Option<PathBuf>, StoreError> {
         parse(key)?;
-        Ok(self.root.as_ref().map(|root| root.join(key)))
+        Ok(match &*self.place {
+            Place::Root(root) => Some(root.join(key)),
+            Place::Copies(_) => None,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What outlives a process: records in SQL, files in an object store, and the queue of work.
 //!
-//! Several processes open the same data directory at once. Knows nothing of training, search policy or
+//! Several processes open the same data directory, or the same database and object store, at once. Knows nothing of training, search policy or
 //! HTTP: it keeps what it is told, and the conditions under which a record may change.
 
 mod access;
@@ -8,10 +8,13 @@ mod apalis_queue;
 pub mod conformance;
 mod drafts;
 mod error;
+mod file_cache;
 mod files;
 mod metadata;
+mod postgres;
 mod queue;
 mod records;
+mod scoped;
 mod sqlite;
 mod store;
 
@@ -23,6 +26,7 @@ pub use drafts::{
     Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Suggestion,
 };
 pub use error::{Noun, StoreError};
+pub use file_cache::FileCache;
 pub use files::{FileInfo, FileStream, Files};
 pub use metadata::Metadata;
 pub use queue::{Delivery, Job, Queue, Receipt};
@@ -31,4 +35,4 @@ pub use records::{
     FleetRecord, LabelKind, ModelRecord, Problem, Reaped, Remembered, RungResult, SavedResponse, TaskRecord,
     TrialRecord, WorkerRecord, event_kind,
 };
-pub use store::Store;
+pub use store::{Place, Store};

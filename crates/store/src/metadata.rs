@@ -9,10 +9,11 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, Delivered, DeliveryRecord,
-    DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event, FileRecord,
-    FleetRecord, Job, KeyRecord, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped, Remembered, RungResult,
-    SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage, WebhookRecord, WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, Delivered,
+    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event,
+    FileRecord, FleetRecord, Job, KeyRecord, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped, Remembered,
+    RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage, WebhookRecord,
+    WorkerRecord,
 };
 
 /// Keeps data sets, tasks, trials, models, events and workers.
@@ -35,6 +36,14 @@ use crate::{
 pub trait Metadata: Send + Sync {
     /// Whether the database answers and can be written.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// The clock of the database in Unix milliseconds, where processes of several machines use it and need one clock;
+    /// `None` where all of them run on one machine and have its clock.
+    async fn now(&self) -> Result<Option<i64>, StoreError>;
+    /// Takes a duty that one process at a time may have, or keeps it, until a time; `false` if another has it now.
+    async fn take_duty(&self, duty: &str, who: &str, now: i64, until: i64) -> Result<bool, StoreError>;
+    /// Gives a duty up, if it is one's own.
+    async fn leave_duty(&self, duty: &str, who: &str) -> Result<(), StoreError>;
 
     /// Adds a project. [`StoreError::Exists`] when its id or name is taken.
     async fn create_project(&self, record: &ProjectRecord) -> Result<(), StoreError>;
@@ -133,8 +142,8 @@ pub trait Metadata: Send + Sync {
         reason: Option<&str>,
         now: i64,
     ) -> Result<bool, StoreError>;
-    /// Adds to the seconds spent; returns them in all.
-    async fn add_spent(&self, id: &TaskId, seconds: f64) -> Result<f64, StoreError>;
+    /// Adds to the seconds spent, by the task and on this day by its project; returns those of the task in all.
+    async fn add_spent(&self, id: &TaskId, seconds: f64, now: i64) -> Result<f64, StoreError>;
     /// Adds to the budget and returns it. What was not limited stays so.
     async fn extend_budget(&self, id: &TaskId, add: &Budget, now: i64) -> Result<Budget, StoreError>;
     /// Sets the best model if it is `expected` now, so that of two workers that both found a better one

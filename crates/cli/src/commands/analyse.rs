@@ -1,10 +1,10 @@
 //! `kindling analyse`: started by `serve`, one process an analysis.
 
 use crate::failure::Failure;
+use crate::place::PlaceArgs;
 use crate::running;
 use kindling_engine::run_analysis;
 use kindling_spec::AnalysisId;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a process whose parent is gone may take to end.
@@ -13,9 +13,8 @@ const FAREWELL: Duration = Duration::from_secs(8);
 /// Runs one analysis; ends when its standard input does.
 #[derive(clap::Args)]
 pub(crate) struct Analyse {
-    /// The service's data directory.
-    #[arg(long)]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// The device to train on.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -36,7 +35,7 @@ impl Analyse {
                 tokio::time::sleep(FAREWELL).await;
                 std::process::exit(1);
             });
-            run_analysis(&self.data_dir, &self.id, &self.device, stop).await.map_err(Failure::from)
+            run_analysis(&self.place.place(), &self.id, &self.device, stop).await.map_err(Failure::from)
         });
         runtime.shutdown_background();
         worked

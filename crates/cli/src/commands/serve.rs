@@ -1,12 +1,14 @@
 //! `kindling serve`.
 
 use crate::failure::{Exit, Failure};
+use crate::place::PlaceArgs;
 use crate::{output, running};
 use kindling_engine::{Analyst, Service, WorkerFleet, run_scheduler};
+use kindling_store::Place;
 use serde_json::json;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -16,9 +18,8 @@ pub(crate) struct Serve {
     /// Address and port to listen at; port 0 takes a free one. Anyone who reaches it may use the service.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     listen: SocketAddr,
-    /// Where everything is kept.
-    #[arg(long, default_value = "./kindling-data", value_name = "DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Worker processes; by default one a core, or one a graphics card. 0 serves without training.
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -44,7 +45,8 @@ impl Serve {
 
     async fn serve(self) -> Result<(), Failure> {
         let (workers, threads) = running::workers(self.workers, &self.device)?;
-        let _lock = lock(&self.data_dir)?;
+        let place = self.place.place();
+        let _lock = lock(&place.data_dir)?;
         let stop = running::signals()?;
         if self.stop_with_input {
             running::stop_at_end_of_input(stop.clone());
@@ -56,7 +58,7 @@ impl Serve {
         })?;
         let address =
             listener.local_addr().map_err(|e| Failure::new(Exit::Failed, format!("no local address: {e}")))?;
-        let service = Service::open(&self.data_dir, kindling_data::Limits::default()).await?;
+        let service = Service::open(&place, kindling_data::Limits::default()).await?;
 
         // Workers stop before the scheduler, which may have to record what they hand back.
         let (stop_scheduler, stop_workers) = (CancellationToken::new(), stop.child_token());
@@ -71,7 +73,7 @@ impl Serve {
         if self.json {
             output::say(&json!({"address": url, "pid": std::process::id(), "workers": workers}).to_string());
         } else {
-            output::say(&format!("Kindling is at {url}\nData in {}, {workers} workers", self.data_dir.display()));
+            output::say(&format!("Kindling is at {url}\nData in {}, {workers} workers", where_of(&place)));
         }
         let told = stop.clone();
         let served = kindling_server::serve(listener, service, async move { told.cancelled().await }).await;
@@ -83,6 +85,16 @@ impl Serve {
         stop_scheduler.cancel();
         let _ = scheduler.await;
         served.map_err(|error| Failure::new(Exit::Failed, format!("the service failed: {error}")))
+    }
+}
+
+/// Where data is, in words; addresses may hold passwords.
+fn where_of(place: &Place) -> String {
+    match (&place.database, &place.artifacts) {
+        (None, None) => place.data_dir.display().to_string(),
+        (Some(_), None) => format!("PostgreSQL and {}", place.data_dir.display()),
+        (None, Some(artifacts)) => format!("{} and {artifacts}", place.data_dir.display()),
+        (Some(_), Some(artifacts)) => format!("PostgreSQL and {artifacts}"),
     }
 }
 

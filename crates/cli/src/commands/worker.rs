@@ -1,45 +1,69 @@
-//! `kindling worker`: started by `serve`, one process a worker.
+//! `kindling worker`: the workers of one machine, and each of them.
 
 use crate::failure::Failure;
-use crate::running;
-use kindling_engine::{WorkerOptions, run_worker};
-use std::path::PathBuf;
+use crate::place::PlaceArgs;
+use crate::{output, running};
+use kindling_engine::{Service, WorkerFleet, WorkerOptions, run_worker};
 use std::time::Duration;
 
 /// How long a worker whose parent is gone may take to hand its trial back.
 const FAREWELL: Duration = Duration::from_secs(8);
 
-/// Runs one worker until its standard input ends.
+/// Trains for services that use the same database and object store, until SIGINT or SIGTERM.
 #[derive(clap::Args)]
 pub(crate) struct Worker {
-    /// The service's data directory.
-    #[arg(long)]
-    data_dir: PathBuf,
-    /// The device to train on.
-    #[arg(long, default_value = "auto")]
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// The device to train on; `kindling devices` lists them.
+    #[arg(long, default_value = "auto", value_name = "NAME")]
     device: String,
-    /// A name that no other worker has or had.
-    #[arg(long)]
-    name: String,
+    /// Worker processes; by default one a core, or one a graphics card.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Also stop when standard input ends, so that a program that started it takes it along.
+    #[arg(long, hide = true)]
+    stop_with_input: bool,
+    /// Be one worker of this name, which no other has or had, until standard input ends. This is how workers are started.
+    #[arg(long, hide = true)]
+    name: Option<String>,
 }
 
 impl Worker {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let runtime = running::runtime()?;
         let worked = runtime.block_on(async {
-            let stop = running::signals()?;
-            running::stop_at_end_of_input(stop.clone());
-            let late = stop.clone();
-            tokio::spawn(async move {
-                late.cancelled().await;
-                tokio::time::sleep(FAREWELL).await;
-                tracing::warn!("the trial could not be handed back in time");
-                std::process::exit(1);
-            });
-            let options = WorkerOptions { data_dir: self.data_dir, name: self.name, device: self.device };
-            run_worker(options, stop).await.map_err(Failure::from)
+            match self.name.clone() {
+                Some(name) => self.one(name).await,
+                None => self.fleet().await,
+            }
         });
         runtime.shutdown_background();
         worked
+    }
+
+    async fn one(self, name: String) -> Result<(), Failure> {
+        let stop = running::signals()?;
+        running::stop_at_end_of_input(stop.clone());
+        let late = stop.clone();
+        tokio::spawn(async move {
+            late.cancelled().await;
+            tokio::time::sleep(FAREWELL).await;
+            tracing::warn!("the trial could not be handed back in time");
+            std::process::exit(1);
+        });
+        let options = WorkerOptions { place: self.place.place(), name, device: self.device };
+        run_worker(options, stop).await.map_err(Failure::from)
+    }
+
+    async fn fleet(self) -> Result<(), Failure> {
+        let (workers, threads) = running::workers(self.workers, &self.device)?;
+        let stop = running::signals()?;
+        if self.stop_with_input {
+            running::stop_at_end_of_input(stop.clone());
+        }
+        let service = Service::attach(&self.place.place(), kindling_data::Limits::default()).await?;
+        output::say(&format!("{workers} workers on {}", self.device));
+        WorkerFleet::new(service, running::program()?, &self.device, workers, threads).run(stop).await;
+        Ok(())
     }
 }

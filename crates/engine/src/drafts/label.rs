@@ -122,6 +122,7 @@ mod tests {
     fn record(labels: LabelKind) -> DraftRecord {
         DraftRecord {
             id: DraftId::new(),
+            project: kindling_spec::ProjectId::local(),
             name: "raw".into(),
             labels,
             classes: vec!["fire".into(), "smoke".into()],

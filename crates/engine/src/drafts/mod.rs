@@ -12,7 +12,7 @@ pub use suggest::{Accept, Suggested};
 
 use image::{DynamicImage, ImageFormat};
 use kindling_data::{Broken, Labels, Limits, PICTURES, decode_image, read_pictures};
-use kindling_spec::{DatasetId, DraftId, ErrorCode};
+use kindling_spec::{DatasetId, DraftId, ErrorCode, ProjectId};
 use kindling_store::{
     Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftRecord, DraftState, LabelKind, Noun,
 };
@@ -83,6 +83,9 @@ fn class_names(given: &[String], limits: &Limits) -> Result<Vec<String>, EngineE
     Ok(names)
 }
 
+/// A pack this old that no record names is nobody's.
+const SWEPT_AFTER_MS: i64 = 3600 * 1000;
+
 impl Service {
     /// Makes a draft: empty, or with the pictures and labels of a sealed data set.
     ///
@@ -94,6 +97,7 @@ impl Service {
         let id = DraftId::new();
         let make = |name: String, labels: LabelKind, classes: Vec<String>| DraftRecord {
             id: id.clone(),
+            project: ProjectId::local(),
             name,
             labels,
             classes,
@@ -326,11 +330,13 @@ impl Service {
 
     /// Removes packs that no record names: their process was killed in between.
     pub(crate) async fn sweep_drafts(&self) -> Result<(), EngineError> {
-        let (files, known) = (&self.store().files, self.store().meta.draft_packs().await?);
-        for file in files.list("drafts").await? {
-            if !known.contains(&file.key) {
-                files.delete(&file.key).await?;
-            }
+        let files = &self.store().files;
+        // Of several services another may be about to name what it has just put there.
+        let older = if self.is_shared() { now_ms() - SWEPT_AFTER_MS } else { i64::MAX };
+        let found = files.list_older("drafts", older).await?;
+        let known = self.store().meta.draft_packs().await?;
+        for key in found.iter().filter(|key| !known.contains(*key)) {
+            files.delete(key).await?;
         }
         Ok(())
     }

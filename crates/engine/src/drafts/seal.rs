@@ -1,13 +1,14 @@
 //! From a draft to a data set, which never changes. The draft stays, to be gone on with.
 
 use kindling_data::{DraftExample, DraftLabel, Example, Labels, Manifest, ingest_draft};
-use kindling_spec::{DatasetId, DatasetState, DraftId, ErrorCode, TaskKind};
+use kindling_spec::{DatasetId, DatasetState, DraftId, ErrorCode, ProjectId, TaskKind};
 use kindling_store::{
     Annotation, DatasetRecord, DatasetUpdate, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, LabelKind,
     Noun,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use crate::datasets::{key, labels_for, labels_of, summary};
@@ -35,8 +36,19 @@ impl Service {
         let records = meta.draft_examples(id, &filter, None, u32::MAX).await?;
         check(&draft, &records)?;
         let mut examples = Vec::with_capacity(records.len());
+        let mut packs: HashMap<String, PathBuf> = HashMap::new();
         for record in records {
-            examples.push(self.sealable(record)?);
+            let pack = match packs.get(&record.pack) {
+                Some(path) => path.clone(),
+                None => {
+                    // A pack lies alone in its folder.
+                    let (folder, file) = record.pack.rsplit_once('/').unwrap_or((&record.pack, ""));
+                    let path = self.store().files.fetch_dir(folder).await?.join(file);
+                    packs.insert(record.pack.clone(), path.clone());
+                    path
+                }
+            };
+            examples.push(sealable(record, pack));
         }
 
         let made = DatasetId::new();
@@ -51,6 +63,7 @@ impl Service {
         let now = now_ms();
         let record = DatasetRecord {
             id: made.clone(),
+            project: ProjectId::local(),
             name,
             kind: kind_for(draft.labels),
             labels: draft.labels,
@@ -76,22 +89,6 @@ impl Service {
         };
         meta.update_dataset(&made, &[DatasetState::Processing], &update, now_ms()).await?;
         Ok(meta.dataset(&made).await?)
-    }
-
-    fn sealable(&self, record: DraftExampleRecord) -> Result<DraftExample, EngineError> {
-        let Some(pack) = self.store().files.local_path(&record.pack)? else {
-            let detail = "the pictures of the draft are not on this machine's disk";
-            return Err(EngineError::refused(ErrorCode::Internal, detail));
-        };
-        let label = match record.label {
-            Some(Annotation::Class(class)) => DraftLabel::Class(class),
-            Some(Annotation::Boxes(boxes)) => {
-                DraftLabel::Boxes(boxes.into_iter().map(|b| (b.class, [b.x, b.y, b.width, b.height])).collect())
-            }
-            None => DraftLabel::Boxes(Vec::new()),
-        };
-        let DraftExampleRecord { path, start, bytes, split, .. } = record;
-        Ok(DraftExample { path, pack, offset: start, bytes, split, label })
     }
 
     /// What changed since the data set that the draft began from, if that is still there.
@@ -121,6 +118,19 @@ impl Service {
         }
         Some(json!({"dataset": id, "hash": old.hash, "relabelled": relabelled, "removed": removed}))
     }
+}
+
+/// A labelled picture, in the pack at this path.
+fn sealable(record: DraftExampleRecord, pack: PathBuf) -> DraftExample {
+    let label = match record.label {
+        Some(Annotation::Class(class)) => DraftLabel::Class(class),
+        Some(Annotation::Boxes(boxes)) => {
+            DraftLabel::Boxes(boxes.into_iter().map(|b| (b.class, [b.x, b.y, b.width, b.height])).collect())
+        }
+        None => DraftLabel::Boxes(Vec::new()),
+    };
+    let DraftExampleRecord { path, start, bytes, split, .. } = record;
+    DraftExample { path, pack, offset: start, bytes, split, label }
 }
 
 /// Says in the draft's own words what the reader of uploads would say of folders.

@@ -6,7 +6,7 @@ mod bundle;
 mod compare;
 mod report;
 
-use kindling_spec::{Budget, ErrorCode, FleetId, FleetSpec, TaskId, TaskState};
+use kindling_spec::{Budget, ErrorCode, FleetId, FleetSpec, ProjectId, TaskId, TaskState};
 use kindling_store::{FleetMember, FleetRecord};
 use serde::Serialize;
 use serde_json::Value;
@@ -70,7 +70,14 @@ impl Service {
         let project = self.dataset(&dataset).await?.project;
         let _one_at_a_time = self.admission().lock().await;
         self.check_studies(&project, &budgets).await?;
-        let record = FleetRecord { id: FleetId::new(), spec, dataset, members, created_at: now_ms() };
+        let record = FleetRecord {
+            id: FleetId::new(),
+            project: ProjectId::local(),
+            spec,
+            dataset,
+            members,
+            created_at: now_ms(),
+        };
         self.store().meta.create_fleet(&record, &records).await?;
         for (task, plan) in plans {
             self.plan_cache().put(&task, plan);

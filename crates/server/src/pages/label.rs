@@ -33,7 +33,7 @@ const KEYS: [(&str, &str, bool); 11] = [
 
 pub(crate) async fn show(app: App, Path(id): Path<String>) -> Result<Response, Problem> {
     let (draft, counts) = app.service().draft(&draft_id(&id)?).await?;
-    let tasks = app.meta().tasks(None, TASKS).await?;
+    let tasks = app.meta().tasks(Some(app.project()), None, TASKS).await?;
     let fits = |task: &TaskRecord| labels_for(task.spec.kind) == draft.labels;
     let named = |task: TaskRecord| Some((task.spec.name.clone(), task.best_model?));
     let models: Vec<(String, ModelId)> = tasks.into_iter().filter(fits).filter_map(named).collect();

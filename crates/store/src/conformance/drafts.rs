@@ -1,6 +1,6 @@
 //! Draft data sets.
 
-use kindling_spec::{DatasetId, DraftId, ErrorCode, ModelId, Split};
+use kindling_spec::{DatasetId, DraftId, ErrorCode, ModelId, ProjectId, Split};
 
 use super::Checked;
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
 fn draft() -> DraftRecord {
     DraftRecord {
         id: DraftId::new(),
+        project: ProjectId::local(),
         name: "raw".into(),
         labels: LabelKind::Boxes,
         classes: vec!["smoke".into(), "fire".into()],
@@ -53,8 +54,8 @@ pub(super) async fn labelled_step_by_step(meta: &dyn Metadata) -> Checked {
     assert!(meta.create_draft(&record).await.is_err());
     assert_eq!(meta.draft(id).await?, record);
     assert_eq!(meta.draft(&DraftId::new()).await.map_err(code), Err(ErrorCode::DraftNotFound));
-    assert_eq!(meta.drafts(None, 1).await?, std::slice::from_ref(&record));
-    assert!(meta.drafts(Some(id), 100).await?.iter().all(|older| older.id < *id));
+    assert_eq!(meta.drafts(None, None, 1).await?, std::slice::from_ref(&record));
+    assert!(meta.drafts(None, Some(id), 100).await?.iter().all(|older| older.id < *id));
     let classes = meta.add_draft_classes(id, &["fire".into(), "ash".into()], 2).await?;
     assert_eq!(classes, ["smoke", "fire", "ash"]);
     assert_eq!(meta.draft(id).await?.classes, classes);

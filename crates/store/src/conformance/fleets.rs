@@ -1,6 +1,6 @@
 //! Fleets.
 
-use kindling_spec::{DatasetState, ErrorCode, FleetId, FleetSpec, TaskState};
+use kindling_spec::{DatasetState, ErrorCode, FleetId, FleetSpec, ProjectId, TaskState};
 use serde_json::json;
 
 use super::{Checked, dataset, task};
@@ -15,6 +15,7 @@ fn fleet(tasks: &[TaskRecord]) -> Result<FleetRecord, StoreError> {
     let members = tasks.iter().zip(classes).map(|(task, class)| FleetMember { task: task.id.clone(), class });
     Ok(FleetRecord {
         id: FleetId::new(),
+        project: ProjectId::local(),
         spec,
         dataset: tasks[0].dataset.clone(),
         members: members.collect(),
@@ -37,8 +38,8 @@ pub(super) async fn in_turn(meta: &dyn Metadata) -> Checked {
     assert_eq!(meta.fleet(&record.id).await?, record);
     assert_eq!(meta.fleet(&FleetId::new()).await.map_err(|error| error.code()), Err(ErrorCode::FleetNotFound));
     assert_eq!(meta.task(&tasks[2].id).await?, tasks[2]);
-    assert_eq!(meta.fleets(None, 1).await?, std::slice::from_ref(&record));
-    assert!(meta.fleets(Some(&record.id), 100).await?.iter().all(|older| older.id < record.id));
+    assert_eq!(meta.fleets(None, None, 1).await?, std::slice::from_ref(&record));
+    assert!(meta.fleets(None, Some(&record.id), 100).await?.iter().all(|older| older.id < record.id));
 
     let held = || async {
         let held = meta.held_tasks().await?;

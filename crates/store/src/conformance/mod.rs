@@ -3,6 +3,7 @@
 //! A check panics where the store does not keep its contract. All may run one after another on the same
 //! store, empty or not: each makes its own records.
 
+mod access;
 mod analyses;
 mod drafts;
 mod files;
@@ -14,7 +15,7 @@ mod records;
 mod trials;
 
 use kindling_spec::{
-    Budget, DatasetId, DatasetState, Genome, TaskId, TaskKind, TaskSpec, TaskState, TrialId, TrialState,
+    Budget, DatasetId, DatasetState, Genome, ProjectId, TaskId, TaskKind, TaskSpec, TaskState, TrialId, TrialState,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub(crate) type Checked = Result<(), StoreError>;
 /// The store broke its contract.
 pub async fn all(store: &Store) -> Result<(), StoreError> {
     metadata(&*store.meta).await?;
+    access::scoped(store.meta.clone()).await?;
     self::files(&store.files).await?;
     self::queue(&*store.queue).await
 }
@@ -59,7 +61,12 @@ pub async fn metadata(meta: &dyn Metadata) -> Result<(), StoreError> {
     leases::tasks_that_are_over(meta).await?;
     models::once_for_each_rung(meta).await?;
     analyses::one_at_a_time(meta).await?;
-    drafts::labelled_step_by_step(meta).await
+    drafts::labelled_step_by_step(meta).await?;
+    access::projects_and_keys(meta).await?;
+    access::uploads(meta).await?;
+    access::webhooks(meta).await?;
+    access::usage(meta).await?;
+    access::duties(meta).await
 }
 
 /// The checks of [`Files`].
@@ -93,6 +100,7 @@ pub async fn queue(queue: &dyn Queue) -> Result<(), StoreError> {
 pub fn dataset(now: i64) -> DatasetRecord {
     DatasetRecord {
         id: DatasetId::new(),
+        project: ProjectId::local(),
         name: "fire or smoke".into(),
         kind: TaskKind::ImageClassification,
         labels: LabelKind::Classes,
@@ -119,6 +127,7 @@ pub fn task(dataset: &DatasetId, now: i64) -> Result<TaskRecord, StoreError> {
     }))?;
     Ok(TaskRecord {
         id: TaskId::new(),
+        project: ProjectId::local(),
         budget: spec.budget.clone(),
         spec,
         dataset: dataset.clone(),

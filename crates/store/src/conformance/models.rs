@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Checked, running_task, trial};
 use crate::{FileRecord, Metadata, ModelRecord, TrialRecord, event_kind};
 
-fn model(trial: &TrialRecord, rung: u32, now: i64) -> ModelRecord {
+pub(super) fn model(trial: &TrialRecord, rung: u32, now: i64) -> ModelRecord {
     ModelRecord {
         id: ModelId::new(),
         task: trial.task.clone(),

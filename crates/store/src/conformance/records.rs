@@ -18,12 +18,12 @@ pub(super) async fn datasets(meta: &dyn Metadata) -> Checked {
     assert_eq!(missing, Err(ErrorCode::DatasetNotFound));
 
     // Newest first; a page goes on after the last id of the one before, also when that is gone.
-    let page: Vec<_> = meta.datasets(None, 2).await?.into_iter().map(|record| record.id).collect();
+    let page: Vec<_> = meta.datasets(None, None, 2).await?.into_iter().map(|record| record.id).collect();
     assert_eq!(page, [third.id.clone(), second.id.clone()]);
-    assert_eq!(meta.datasets(Some(&second.id), 1).await?[0].id, first.id);
+    assert_eq!(meta.datasets(None, Some(&second.id), 1).await?[0].id, first.id);
     assert_eq!(meta.delete_dataset(&second.id).await?, Deletion::Deleted);
     assert_eq!(meta.delete_dataset(&second.id).await?, Deletion::NotFound);
-    assert_eq!(meta.datasets(Some(&second.id), 1).await?[0].id, first.id);
+    assert_eq!(meta.datasets(None, Some(&second.id), 1).await?[0].id, first.id);
 
     // The state moves only from where the caller believes it to be.
     let processing = DatasetUpdate::to(DatasetState::Processing);
@@ -63,8 +63,8 @@ pub(super) async fn tasks(meta: &dyn Metadata) -> Checked {
     assert_eq!(meta.task(&record.id).await?, record);
     assert_eq!(meta.task(&TaskId::new()).await.map_err(|error| error.code()), Err(ErrorCode::TaskNotFound));
     assert_eq!(meta.delete_dataset(&data.id).await?, Deletion::InUse);
-    assert_eq!(meta.tasks(None, 1).await?, std::slice::from_ref(&record));
-    assert!(meta.tasks(Some(&record.id), 100).await?.iter().all(|older| older.id < record.id));
+    assert_eq!(meta.tasks(None, None, 1).await?, std::slice::from_ref(&record));
+    assert!(meta.tasks(None, Some(&record.id), 100).await?.iter().all(|older| older.id < record.id));
 
     let active = || async { Ok::<_, StoreError>(meta.active_tasks().await?.iter().any(|task| task.id == record.id)) };
     assert!(active().await?);
@@ -80,9 +80,9 @@ pub(super) async fn tasks(meta: &dyn Metadata) -> Checked {
     let found = meta.task(&record.id).await?;
     assert_eq!((found.started_at, found.ended_at, found.reason), (Some(10), None, None));
 
-    assert_eq!(meta.add_spent(&record.id, 1.5).await?, 1.5);
-    assert_eq!(meta.add_spent(&record.id, 2.0).await?, 3.5);
-    assert!(matches!(meta.add_spent(&record.id, f64::NAN).await, Err(StoreError::NotFinite { .. })));
+    assert_eq!(meta.add_spent(&record.id, 1.5, 5).await?, 1.5);
+    assert_eq!(meta.add_spent(&record.id, 2.0, 5).await?, 3.5);
+    assert!(matches!(meta.add_spent(&record.id, f64::NAN, 5).await, Err(StoreError::NotFinite { .. })));
     assert_eq!(found.budget, posted_budget());
     let more = meta.extend_budget(&record.id, &Budget { seconds: Some(30.0), trials: None }, 31).await?;
     assert_eq!(more, Budget { seconds: Some(90.0), trials: Some(20) });

@@ -3,11 +3,11 @@
 use kindling_spec::{TrialId, TrialState};
 use serde_json::json;
 
-use super::{Result, SqliteMetadata, events, finite, trials};
+use super::{Result, SqlMetadata, events, finite, trials};
 use crate::{Beat, Reaped, RungResult, TrialRecord, event_kind};
 
 pub(super) async fn claim(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &TrialId,
     rung: u32,
     worker: &str,
@@ -15,15 +15,15 @@ pub(super) async fn claim(
 ) -> Result<Option<TrialRecord>> {
     let mut tx = db.write().await?;
     let row = sqlx::query(
-        "UPDATE trials SET state = 'running', token = token + 1, worker = ?1, heartbeat_at = ?2, updated_at = ?2
-         WHERE id = ?3 AND rung = ?4 AND state = 'waiting'
+        "UPDATE trials SET state = 'running', token = token + 1, worker = $1, heartbeat_at = $2, updated_at = $2
+         WHERE id = $3 AND rung = $4 AND state = 'waiting'
              AND (SELECT state FROM tasks WHERE tasks.id = trials.task) IN ('queued', 'running')
          RETURNING *",
     )
     .bind(worker)
     .bind(now)
     .bind(id.as_str())
-    .bind(rung)
+    .bind(i64::from(rung))
     .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else {
@@ -37,15 +37,16 @@ pub(super) async fn claim(
     Ok(trial)
 }
 
-pub(super) async fn heartbeat(db: &SqliteMetadata, id: &TrialId, token: i64, now: i64) -> Result<Beat> {
+pub(super) async fn heartbeat(db: &SqlMetadata, id: &TrialId, token: i64, now: i64) -> Result<Beat> {
     let mut tx = db.write().await?;
-    let row =
-        sqlx::query("UPDATE trials SET heartbeat_at = ? WHERE id = ? AND state = 'running' AND token = ? RETURNING *")
-            .bind(now)
-            .bind(id.as_str())
-            .bind(token)
-            .fetch_optional(&mut *tx)
-            .await?;
+    let row = sqlx::query(
+        "UPDATE trials SET heartbeat_at = $1 WHERE id = $2 AND state = 'running' AND token = $3 RETURNING *",
+    )
+    .bind(now)
+    .bind(id.as_str())
+    .bind(token)
+    .fetch_optional(&mut *tx)
+    .await?;
     let beat = match row {
         None => Beat::Lost,
         Some(row) if trials::task_is_over(&mut tx, &trials::read(&row)?.task).await? => Beat::Cancelled,
@@ -56,7 +57,7 @@ pub(super) async fn heartbeat(db: &SqliteMetadata, id: &TrialId, token: i64, now
 }
 
 pub(super) async fn finish_rung(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &TrialId,
     token: i64,
     result: &RungResult,
@@ -65,15 +66,15 @@ pub(super) async fn finish_rung(
 ) -> Result<bool> {
     let mut tx = db.write().await?;
     let row = sqlx::query(
-        "UPDATE trials SET state = 'paused', epochs = ?, checkpoint = ?, heartbeat_at = NULL, updated_at = ?
-         WHERE id = ? AND state = 'running' AND token = ? AND rung = ? RETURNING *",
+        "UPDATE trials SET state = 'paused', epochs = $1, checkpoint = $2, heartbeat_at = NULL, updated_at = $3
+         WHERE id = $4 AND state = 'running' AND token = $5 AND rung = $6 RETURNING *",
     )
-    .bind(result.epochs)
+    .bind(i64::from(result.epochs))
     .bind(checkpoint)
     .bind(now)
     .bind(id.as_str())
     .bind(token)
-    .bind(result.rung)
+    .bind(i64::from(result.rung))
     .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else {
@@ -83,11 +84,11 @@ pub(super) async fn finish_rung(
     let trial = trials::read(&row)?;
     sqlx::query(
         "INSERT INTO rungs (trial, rung, epochs, value, metrics, train_loss, seconds, images_per_second, finished_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trial, rung) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (trial, rung) DO NOTHING",
     )
     .bind(id.as_str())
-    .bind(result.rung)
-    .bind(result.epochs)
+    .bind(i64::from(result.rung))
+    .bind(i64::from(result.epochs))
     .bind(finite("a rung's value", result.value)?)
     .bind(super::json(&result.metrics)?)
     .bind(finite("a rung's training loss", result.train_loss)?)
@@ -110,11 +111,11 @@ pub(super) async fn finish_rung(
     Ok(true)
 }
 
-pub(super) async fn release(db: &SqliteMetadata, id: &TrialId, token: i64, now: i64) -> Result<bool> {
+pub(super) async fn release(db: &SqlMetadata, id: &TrialId, token: i64, now: i64) -> Result<bool> {
     let mut tx = db.write().await?;
     let row = sqlx::query(
-        "UPDATE trials SET state = 'waiting', worker = NULL, heartbeat_at = NULL, updated_at = ?
-         WHERE id = ? AND state = 'running' AND token = ? RETURNING *",
+        "UPDATE trials SET state = 'waiting', worker = NULL, heartbeat_at = NULL, updated_at = $1
+         WHERE id = $2 AND state = 'running' AND token = $3 RETURNING *",
     )
     .bind(now)
     .bind(id.as_str())
@@ -137,13 +138,13 @@ pub(super) enum Dead<'a> {
     Worker(&'a str),
 }
 
-pub(super) async fn reap(db: &SqliteMetadata, dead: Dead<'_>, now: i64, max_deaths: u32) -> Result<Vec<Reaped>> {
+pub(super) async fn reap(db: &SqlMetadata, dead: Dead<'_>, now: i64, max_deaths: u32) -> Result<Vec<Reaped>> {
     let (silent, worker) = match dead {
         Dead::SilentSince(time) => (Some(time), None),
         Dead::Worker(name) => (None, Some(name)),
     };
     const FIND: &str = "SELECT * FROM trials WHERE state = 'running'
-        AND CASE WHEN ?1 IS NULL THEN worker = ?2 ELSE heartbeat_at < ?1 END ORDER BY id";
+        AND CASE WHEN $1 IS NULL THEN worker = $2 ELSE heartbeat_at < $1 END ORDER BY id";
     // Mostly there is none, and the scheduler asks often: look without the write lock first.
     if sqlx::query(FIND).bind(silent).bind(worker).fetch_optional(&db.reader).await?.is_none() {
         return Ok(Vec::new());
@@ -167,10 +168,10 @@ pub(super) async fn reap(db: &SqliteMetadata, dead: Dead<'_>, now: i64, max_deat
             trial.state = TrialState::Waiting;
         }
         sqlx::query(
-            "UPDATE trials SET state = ?, deaths = ?, reason = ?, heartbeat_at = NULL, updated_at = ? WHERE id = ?",
+            "UPDATE trials SET state = $1, deaths = $2, reason = $3, heartbeat_at = NULL, updated_at = $4 WHERE id = $5",
         )
         .bind(trial.state.as_str())
-        .bind(trial.deaths)
+        .bind(i64::from(trial.deaths))
         .bind(&trial.reason)
         .bind(now)
         .bind(trial.id.as_str())

@@ -1,16 +1,16 @@
 //! Fleets.
 
-use kindling_spec::{FleetId, TaskId};
-use sqlx::sqlite::SqliteRow;
+use kindling_spec::{FleetId, ProjectId, TaskId};
 use std::collections::BTreeSet;
 
-use super::{Result, Row, SqliteMetadata, constraint, tasks};
+use super::{DbRow, Result, Row, SqlMetadata, constraint, tasks};
 use crate::{FleetMember, FleetRecord, Noun, StoreError, TaskRecord};
 
-fn read(row: &SqliteRow) -> Result<FleetRecord> {
+fn read(row: &DbRow) -> Result<FleetRecord> {
     let row = Row { row, table: "fleets" };
     Ok(FleetRecord {
         id: row.word("id")?,
+        project: row.word("project")?,
         spec: row.json("spec")?,
         dataset: row.word("dataset")?,
         members: Vec::new(),
@@ -18,8 +18,8 @@ fn read(row: &SqliteRow) -> Result<FleetRecord> {
     })
 }
 
-async fn members(db: &SqliteMetadata, id: &FleetId) -> Result<Vec<FleetMember>> {
-    sqlx::query("SELECT * FROM fleet_members WHERE fleet = ? ORDER BY place")
+async fn members(db: &SqlMetadata, id: &FleetId) -> Result<Vec<FleetMember>> {
+    sqlx::query("SELECT * FROM fleet_members WHERE fleet = $1 ORDER BY place")
         .bind(id.as_str())
         .fetch_all(&db.reader)
         .await?
@@ -31,13 +31,14 @@ async fn members(db: &SqliteMetadata, id: &FleetId) -> Result<Vec<FleetMember>> 
         .collect()
 }
 
-pub(super) async fn create(db: &SqliteMetadata, record: &FleetRecord, posted: &[TaskRecord]) -> Result<()> {
+pub(super) async fn create(db: &SqlMetadata, record: &FleetRecord, posted: &[TaskRecord]) -> Result<()> {
     let mut tx = db.write().await?;
     for task in posted {
         tasks::insert(&mut tx, task).await?;
     }
-    sqlx::query("INSERT INTO fleets (id, spec, dataset, created_at) VALUES (?, ?, ?, ?)")
+    sqlx::query("INSERT INTO fleets (id, project, spec, dataset, created_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(record.id.as_str())
+        .bind(record.project.as_str())
         .bind(super::json(&record.spec)?)
         .bind(record.dataset.as_str())
         .bind(record.created_at)
@@ -48,7 +49,7 @@ pub(super) async fn create(db: &SqliteMetadata, record: &FleetRecord, posted: &[
             constraint(error, doubled, || StoreError::NotFound { what: Noun::Dataset, id: record.dataset.to_string() })
         })?;
     for (place, member) in (0i64..).zip(&record.members) {
-        sqlx::query("INSERT INTO fleet_members (fleet, place, task, class) VALUES (?, ?, ?, ?)")
+        sqlx::query("INSERT INTO fleet_members (fleet, place, task, class) VALUES ($1, $2, $3, $4)")
             .bind(record.id.as_str())
             .bind(place)
             .bind(member.task.as_str())
@@ -64,18 +65,26 @@ pub(super) async fn create(db: &SqliteMetadata, record: &FleetRecord, posted: &[
     Ok(())
 }
 
-pub(super) async fn get(db: &SqliteMetadata, id: &FleetId) -> Result<FleetRecord> {
-    let row = sqlx::query("SELECT * FROM fleets WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+pub(super) async fn get(db: &SqlMetadata, id: &FleetId) -> Result<FleetRecord> {
+    let row = sqlx::query("SELECT * FROM fleets WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
     let row = row.ok_or_else(|| StoreError::NotFound { what: Noun::Fleet, id: id.to_string() })?;
     Ok(FleetRecord { members: members(db, id).await?, ..read(&row)? })
 }
 
-pub(super) async fn page(db: &SqliteMetadata, after: Option<&FleetId>, limit: u32) -> Result<Vec<FleetRecord>> {
-    let rows = sqlx::query("SELECT * FROM fleets WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2")
-        .bind(after.map(FleetId::as_str))
-        .bind(limit)
-        .fetch_all(&db.reader)
-        .await?;
+pub(super) async fn page(
+    db: &SqlMetadata,
+    project: Option<&ProjectId>,
+    after: Option<&FleetId>,
+    limit: u32,
+) -> Result<Vec<FleetRecord>> {
+    let rows = sqlx::query(
+        "SELECT * FROM fleets WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3",
+    )
+    .bind(after.map(FleetId::as_str))
+    .bind(project.map(ProjectId::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(&db.reader)
+    .await?;
     let mut records = Vec::new();
     for row in &rows {
         let record = read(row)?;
@@ -84,7 +93,7 @@ pub(super) async fn page(db: &SqliteMetadata, after: Option<&FleetId>, limit: u3
     Ok(records)
 }
 
-pub(super) async fn held(db: &SqliteMetadata) -> Result<BTreeSet<TaskId>> {
+pub(super) async fn held(db: &SqlMetadata) -> Result<BTreeSet<TaskId>> {
     sqlx::query(
         "SELECT mine.task AS id FROM tasks
              JOIN fleet_members AS mine ON mine.task = tasks.id

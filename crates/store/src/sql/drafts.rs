@@ -1,18 +1,18 @@
 //! Draft data sets.
 
-use kindling_spec::{DraftId, ModelId};
-use sqlx::sqlite::SqliteRow;
+use kindling_spec::{DraftId, ModelId, ProjectId};
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Result, Row, SqliteMetadata, constraint, finite, json, json_or_none, whole};
+use super::{DbRow, Result, Row, SqlMetadata, constraint, finite, json, json_or_none, projects, whole};
 use crate::{
     Annotation, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Noun, StoreError, Suggestion,
 };
 
-fn read(row: &SqliteRow) -> Result<DraftRecord> {
+fn read(row: &DbRow) -> Result<DraftRecord> {
     let row = Row { row, table: "drafts" };
     Ok(DraftRecord {
         id: row.word("id")?,
+        project: row.word("project")?,
         name: row.get("name")?,
         labels: row.word("labels")?,
         classes: row.json("classes")?,
@@ -22,7 +22,7 @@ fn read(row: &SqliteRow) -> Result<DraftRecord> {
     })
 }
 
-fn read_example(row: &SqliteRow) -> Result<DraftExampleRecord> {
+fn read_example(row: &DbRow) -> Result<DraftExampleRecord> {
     let row = Row { row, table: "draft_examples" };
     Ok(DraftExampleRecord {
         number: row.count("number")?,
@@ -51,11 +51,13 @@ fn missing_example(number: u32) -> StoreError {
     StoreError::NotFound { what: Noun::DraftExample, id: number.to_string() }
 }
 
-pub(super) async fn create(db: &SqliteMetadata, record: &DraftRecord) -> Result<()> {
+pub(super) async fn create(db: &SqlMetadata, record: &DraftRecord) -> Result<()> {
     sqlx::query(
-        "INSERT INTO drafts (id, name, labels, classes, parent, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO drafts (id, project, name, labels, classes, parent, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(record.id.as_str())
+    .bind(record.project.as_str())
     .bind(&record.name)
     .bind(record.labels.as_str())
     .bind(json(&record.classes)?)
@@ -66,33 +68,41 @@ pub(super) async fn create(db: &SqliteMetadata, record: &DraftRecord) -> Result<
     .await
     .map_err(|error| {
         let doubled = || StoreError::Exists { what: Noun::Draft, id: record.id.to_string() };
-        constraint(error, doubled, || missing(&record.id))
+        constraint(error, doubled, || projects::missing(&record.project))
     })?;
     Ok(())
 }
 
-pub(super) async fn get(db: &SqliteMetadata, id: &DraftId) -> Result<DraftRecord> {
-    let row = sqlx::query("SELECT * FROM drafts WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+pub(super) async fn get(db: &SqlMetadata, id: &DraftId) -> Result<DraftRecord> {
+    let row = sqlx::query("SELECT * FROM drafts WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
     read(&row.ok_or_else(|| missing(id))?)
 }
 
-pub(super) async fn page(db: &SqliteMetadata, after: Option<&DraftId>, limit: u32) -> Result<Vec<DraftRecord>> {
-    sqlx::query("SELECT * FROM drafts WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2")
-        .bind(after.map(DraftId::as_str))
-        .bind(limit)
-        .fetch_all(&db.reader)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+pub(super) async fn page(
+    db: &SqlMetadata,
+    project: Option<&ProjectId>,
+    after: Option<&DraftId>,
+    limit: u32,
+) -> Result<Vec<DraftRecord>> {
+    sqlx::query(
+        "SELECT * FROM drafts WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3",
+    )
+    .bind(after.map(DraftId::as_str))
+    .bind(project.map(ProjectId::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(&db.reader)
+    .await?
+    .iter()
+    .map(read)
+    .collect()
 }
 
-pub(super) async fn counts(db: &SqliteMetadata, id: &DraftId) -> Result<DraftCounts> {
+pub(super) async fn counts(db: &SqlMetadata, id: &DraftId) -> Result<DraftCounts> {
     let row = sqlx::query(
-        "SELECT count(*) AS examples, coalesce(sum(state = 'labelled'), 0) AS labelled,
-             coalesce(sum(state = 'skipped'), 0) AS skipped,
-             coalesce(sum(state = 'unlabelled' AND suggestion IS NOT NULL), 0) AS suggested
-         FROM draft_examples WHERE draft = ?",
+        "SELECT count(*) AS examples, count(*) FILTER (WHERE state = 'labelled') AS labelled,
+             count(*) FILTER (WHERE state = 'skipped') AS skipped,
+             count(*) FILTER (WHERE state = 'unlabelled' AND suggestion IS NOT NULL) AS suggested
+         FROM draft_examples WHERE draft = $1",
     )
     .bind(id.as_str())
     .fetch_one(&db.reader)
@@ -106,16 +116,16 @@ pub(super) async fn counts(db: &SqliteMetadata, id: &DraftId) -> Result<DraftCou
     })
 }
 
-pub(super) async fn add_classes(db: &SqliteMetadata, id: &DraftId, add: &[String], now: i64) -> Result<Vec<String>> {
+pub(super) async fn add_classes(db: &SqlMetadata, id: &DraftId, add: &[String], now: i64) -> Result<Vec<String>> {
     let mut tx = db.write().await?;
-    let row = sqlx::query("SELECT * FROM drafts WHERE id = ?").bind(id.as_str()).fetch_optional(&mut *tx).await?;
+    let row = sqlx::query("SELECT * FROM drafts WHERE id = $1").bind(id.as_str()).fetch_optional(&mut *tx).await?;
     let mut classes = read(&row.ok_or_else(|| missing(id))?)?.classes;
     for class in add {
         if !classes.contains(class) {
             classes.push(class.clone());
         }
     }
-    sqlx::query("UPDATE drafts SET classes = ?, updated_at = ? WHERE id = ?")
+    sqlx::query("UPDATE drafts SET classes = $1, updated_at = $2 WHERE id = $3")
         .bind(json(&classes)?)
         .bind(now)
         .bind(id.as_str())
@@ -125,15 +135,15 @@ pub(super) async fn add_classes(db: &SqliteMetadata, id: &DraftId, add: &[String
     Ok(classes)
 }
 
-pub(super) async fn delete(db: &SqliteMetadata, id: &DraftId) -> Result<()> {
+pub(super) async fn delete(db: &SqlMetadata, id: &DraftId) -> Result<()> {
     let mut tx = db.write().await?;
-    sqlx::query("DELETE FROM draft_examples WHERE draft = ?").bind(id.as_str()).execute(&mut *tx).await?;
-    let done = sqlx::query("DELETE FROM drafts WHERE id = ?").bind(id.as_str()).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM draft_examples WHERE draft = $1").bind(id.as_str()).execute(&mut *tx).await?;
+    let done = sqlx::query("DELETE FROM drafts WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
     tx.commit().await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(missing(id)) }
 }
 
-pub(super) async fn packs(db: &SqliteMetadata) -> Result<BTreeSet<String>> {
+pub(super) async fn packs(db: &SqlMetadata) -> Result<BTreeSet<String>> {
     Ok(sqlx::query_scalar("SELECT DISTINCT pack FROM draft_examples")
         .fetch_all(&db.reader)
         .await?
@@ -151,14 +161,14 @@ fn renamed(path: &str, copy: u32) -> String {
 }
 
 pub(super) async fn add_examples(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &DraftId,
     examples: &[DraftExampleRecord],
     now: i64,
 ) -> Result<u64> {
     let mut tx = db.write().await?;
     let known: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT path, sha256, number FROM draft_examples WHERE draft = ?")
+        sqlx::query_as("SELECT path, sha256, number FROM draft_examples WHERE draft = $1")
             .bind(id.as_str())
             .fetch_all(&mut *tx)
             .await?;
@@ -183,7 +193,7 @@ pub(super) async fn add_examples(
         sqlx::query(
             "INSERT INTO draft_examples (draft, number, path, sha256, pack, start, bytes, width, height, split, state,
                  label, suggestion, doubt, suggested_by, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL, NULL, NULL, $13)",
         )
         .bind(id.as_str())
         .bind(next)
@@ -192,8 +202,8 @@ pub(super) async fn add_examples(
         .bind(&example.pack)
         .bind(whole(example.start))
         .bind(whole(example.bytes))
-        .bind(example.width)
-        .bind(example.height)
+        .bind(i64::from(example.width))
+        .bind(i64::from(example.height))
         .bind(example.split.map(|split| split.as_str()))
         .bind(example.state.as_str())
         .bind(json_or_none(&example.label)?)
@@ -211,17 +221,17 @@ pub(super) async fn add_examples(
     Ok(added)
 }
 
-pub(super) async fn example(db: &SqliteMetadata, id: &DraftId, number: u32) -> Result<DraftExampleRecord> {
-    let row = sqlx::query("SELECT * FROM draft_examples WHERE draft = ? AND number = ?")
+pub(super) async fn example(db: &SqlMetadata, id: &DraftId, number: u32) -> Result<DraftExampleRecord> {
+    let row = sqlx::query("SELECT * FROM draft_examples WHERE draft = $1 AND number = $2")
         .bind(id.as_str())
-        .bind(number)
+        .bind(i64::from(number))
         .fetch_optional(&db.reader)
         .await?;
     read_example(&row.ok_or_else(|| missing_example(number))?)
 }
 
 pub(super) async fn examples(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &DraftId,
     filter: &DraftFilter,
     after: Option<u32>,
@@ -229,22 +239,22 @@ pub(super) async fn examples(
 ) -> Result<Vec<DraftExampleRecord>> {
     // What nobody was asked about is after everything else.
     let sql = if filter.doubtful_first {
-        "SELECT * FROM draft_examples WHERE draft = ?1 AND (?2 IS NULL OR state = ?2)
-             AND (?3 IS NULL OR suggested_by IS NOT ?3)
-             AND (?4 IS NULL OR (-coalesce(doubt, -1), number) > (
-                 SELECT -coalesce(doubt, -1), number FROM draft_examples WHERE draft = ?1 AND number = ?4))
-         ORDER BY -coalesce(doubt, -1), number LIMIT ?5"
+        "SELECT * FROM draft_examples WHERE draft = $1 AND ($2 IS NULL OR state = $2)
+             AND ($3 IS NULL OR suggested_by IS DISTINCT FROM $3)
+             AND ($4 IS NULL OR (-coalesce(doubt, -1), number) > (
+                 SELECT -coalesce(doubt, -1), number FROM draft_examples WHERE draft = $1 AND number = $4))
+         ORDER BY -coalesce(doubt, -1), number LIMIT $5"
     } else {
-        "SELECT * FROM draft_examples WHERE draft = ?1 AND (?2 IS NULL OR state = ?2)
-             AND (?3 IS NULL OR suggested_by IS NOT ?3) AND (?4 IS NULL OR number > ?4)
-         ORDER BY number LIMIT ?5"
+        "SELECT * FROM draft_examples WHERE draft = $1 AND ($2 IS NULL OR state = $2)
+             AND ($3 IS NULL OR suggested_by IS DISTINCT FROM $3) AND ($4 IS NULL OR number > $4)
+         ORDER BY number LIMIT $5"
     };
     sqlx::query(sql)
         .bind(id.as_str())
         .bind(filter.state.map(DraftState::as_str))
         .bind(filter.unseen_by.as_ref().map(ModelId::as_str))
-        .bind(after)
-        .bind(limit)
+        .bind(after.map(i64::from))
+        .bind(i64::from(limit))
         .fetch_all(&db.reader)
         .await?
         .iter()
@@ -253,7 +263,7 @@ pub(super) async fn examples(
 }
 
 pub(super) async fn label(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &DraftId,
     number: u32,
     state: DraftState,
@@ -262,13 +272,13 @@ pub(super) async fn label(
 ) -> Result<DraftExampleRecord> {
     let mut tx = db.write().await?;
     let row = sqlx::query(
-        "UPDATE draft_examples SET state = ?, label = ?, updated_at = ? WHERE draft = ? AND number = ? RETURNING *",
+        "UPDATE draft_examples SET state = $1, label = $2, updated_at = $3 WHERE draft = $4 AND number = $5 RETURNING *",
     )
     .bind(state.as_str())
     .bind(label.map(json).transpose()?)
     .bind(now)
     .bind(id.as_str())
-    .bind(number)
+    .bind(i64::from(number))
     .fetch_optional(&mut *tx)
     .await?;
     let saved = read_example(&row.ok_or_else(|| missing_example(number))?)?;
@@ -278,26 +288,25 @@ pub(super) async fn label(
 }
 
 async fn touch(tx: &mut super::Tx, id: &DraftId, now: i64) -> Result<()> {
-    sqlx::query("UPDATE drafts SET updated_at = ? WHERE id = ?").bind(now).bind(id.as_str()).execute(&mut **tx).await?;
+    sqlx::query("UPDATE drafts SET updated_at = $1 WHERE id = $2")
+        .bind(now)
+        .bind(id.as_str())
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
-pub(super) async fn suggest(
-    db: &SqliteMetadata,
-    id: &DraftId,
-    model: &ModelId,
-    suggestions: &[Suggestion],
-) -> Result<()> {
+pub(super) async fn suggest(db: &SqlMetadata, id: &DraftId, model: &ModelId, suggestions: &[Suggestion]) -> Result<()> {
     let mut tx = db.write().await?;
     for suggestion in suggestions {
         sqlx::query(
-            "UPDATE draft_examples SET suggestion = ?, doubt = ?, suggested_by = ? WHERE draft = ? AND number = ?",
+            "UPDATE draft_examples SET suggestion = $1, doubt = $2, suggested_by = $3 WHERE draft = $4 AND number = $5",
         )
         .bind(json_or_none(&suggestion.annotation)?)
         .bind(finite("a suggestion's doubt", suggestion.doubt)?)
         .bind(model.as_str())
         .bind(id.as_str())
-        .bind(suggestion.number)
+        .bind(i64::from(suggestion.number))
         .execute(&mut *tx)
         .await?;
     }
@@ -306,7 +315,7 @@ pub(super) async fn suggest(
 }
 
 pub(super) async fn accept(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &DraftId,
     numbers: Option<&[u32]>,
     at_most: Option<f64>,
@@ -315,9 +324,9 @@ pub(super) async fn accept(
     let mut tx = db.write().await?;
     let numbers = numbers.map(json).transpose()?;
     let rows = sqlx::query(
-        "UPDATE draft_examples SET state = 'labelled', label = suggestion, updated_at = ?1
-         WHERE draft = ?2 AND state = 'unlabelled' AND suggestion IS NOT NULL
-             AND (?3 IS NULL OR number IN (SELECT value FROM json_each(?3))) AND (?4 IS NULL OR doubt <= ?4)
+        "UPDATE draft_examples SET state = 'labelled', label = suggestion, updated_at = $1
+         WHERE draft = $2 AND state = 'unlabelled' AND suggestion IS NOT NULL
+             AND ($3 IS NULL OR number IN (SELECT CAST(value AS BIGINT) FROM json_each($3))) AND ($4 IS NULL OR doubt <= $4)
          RETURNING number",
     )
     .bind(now)

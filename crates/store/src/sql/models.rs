@@ -2,12 +2,11 @@
 
 use kindling_spec::{ModelId, TaskId};
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteRow;
 
-use super::{Result, Row, SqliteMetadata, constraint, events, finite, whole};
+use super::{DbRow, Result, Row, SqlMetadata, constraint, events, finite, whole};
 use crate::{FileRecord, ModelRecord, Noun, StoreError, event_kind};
 
-fn read(row: &SqliteRow) -> Result<ModelRecord> {
+fn read(row: &DbRow) -> Result<ModelRecord> {
     let row = Row { row, table: "models" };
     Ok(ModelRecord {
         id: row.word("id")?,
@@ -28,18 +27,22 @@ fn read(row: &SqliteRow) -> Result<ModelRecord> {
     })
 }
 
-pub(super) async fn add(db: &SqliteMetadata, record: &ModelRecord) -> Result<bool> {
+fn bytes(files: &[FileRecord]) -> i64 {
+    whole(files.iter().map(|file| file.bytes).sum())
+}
+
+pub(super) async fn add(db: &SqlMetadata, record: &ModelRecord) -> Result<bool> {
     let mut tx = db.write().await?;
     let added = sqlx::query(
         "INSERT INTO models (id, task, trial, rung, value, test_value, parameters, weights_bytes, macs, ram_bytes,
-             latency_ms, card, files, revision, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             latency_ms, card, files, bytes, revision, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (trial, rung) DO NOTHING",
     )
     .bind(record.id.as_str())
     .bind(record.task.as_str())
     .bind(record.trial.as_str())
-    .bind(record.rung)
+    .bind(i64::from(record.rung))
     .bind(finite("a model's validation value", record.value)?)
     .bind(finite("a model's test value", record.test_value)?)
     .bind(whole(record.parameters))
@@ -49,7 +52,8 @@ pub(super) async fn add(db: &SqliteMetadata, record: &ModelRecord) -> Result<boo
     .bind(finite("a model's latency", record.latency_ms)?)
     .bind(super::json(&record.card)?)
     .bind(super::json(&record.files)?)
-    .bind(record.revision)
+    .bind(bytes(&record.files))
+    .bind(i64::from(record.revision))
     .bind(record.created_at)
     .execute(&mut *tx)
     .await
@@ -78,7 +82,7 @@ pub(super) async fn add(db: &SqliteMetadata, record: &ModelRecord) -> Result<boo
 }
 
 pub(super) async fn revise(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &ModelId,
     from: u32,
     card: &Value,
@@ -87,12 +91,14 @@ pub(super) async fn revise(
 ) -> Result<bool> {
     let mut tx = db.write().await?;
     let task: Option<String> = sqlx::query_scalar(
-        "UPDATE models SET card = ?, files = ?, revision = revision + 1 WHERE id = ? AND revision = ? RETURNING task",
+        "UPDATE models SET card = $1, files = $2, bytes = $3, revision = revision + 1
+         WHERE id = $4 AND revision = $5 RETURNING task",
     )
     .bind(super::json(card)?)
     .bind(super::json(files)?)
+    .bind(bytes(files))
     .bind(id.as_str())
-    .bind(from)
+    .bind(i64::from(from))
     .fetch_optional(&mut *tx)
     .await?;
     if let Some(task) = &task {
@@ -104,13 +110,13 @@ pub(super) async fn revise(
     Ok(task.is_some())
 }
 
-pub(super) async fn get(db: &SqliteMetadata, id: &ModelId) -> Result<ModelRecord> {
-    let row = sqlx::query("SELECT * FROM models WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+pub(super) async fn get(db: &SqlMetadata, id: &ModelId) -> Result<ModelRecord> {
+    let row = sqlx::query("SELECT * FROM models WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
     read(&row.ok_or_else(|| StoreError::NotFound { what: Noun::Model, id: id.to_string() })?)
 }
 
-pub(super) async fn of_task(db: &SqliteMetadata, task: &TaskId) -> Result<Vec<ModelRecord>> {
-    sqlx::query("SELECT * FROM models WHERE task = ? ORDER BY created_at, id")
+pub(super) async fn of_task(db: &SqlMetadata, task: &TaskId) -> Result<Vec<ModelRecord>> {
+    sqlx::query("SELECT * FROM models WHERE task = $1 ORDER BY created_at, id")
         .bind(task.as_str())
         .fetch_all(&db.reader)
         .await?

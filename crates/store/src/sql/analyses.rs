@@ -1,12 +1,11 @@
 //! Analyses.
 
 use kindling_spec::{AnalysisId, AnalysisKind, AnalysisState};
-use sqlx::sqlite::SqliteRow;
 
-use super::{Result, Row, SqliteMetadata, constraint, finite, json, json_or_none, words};
+use super::{DbRow, Result, Row, SqlMetadata, constraint, finite, json, json_or_none, words};
 use crate::{AnalysisRecord, AnalysisUpdate, Noun, StoreError};
 
-fn read(row: &SqliteRow) -> Result<AnalysisRecord> {
+fn read(row: &DbRow) -> Result<AnalysisRecord> {
     let row = Row { row, table: "analyses" };
     Ok(AnalysisRecord {
         id: row.word("id")?,
@@ -23,10 +22,10 @@ fn read(row: &SqliteRow) -> Result<AnalysisRecord> {
     })
 }
 
-pub(super) async fn create(db: &SqliteMetadata, record: &AnalysisRecord) -> Result<bool> {
+pub(super) async fn create(db: &SqlMetadata, record: &AnalysisRecord) -> Result<bool> {
     let mut tx = db.write().await?;
     let busy: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM analyses WHERE subject = ? AND kind = ? AND state IN ('waiting', 'running'))",
+        "SELECT EXISTS (SELECT 1 FROM analyses WHERE subject = $1 AND kind = $2 AND state IN ('waiting', 'running'))",
     )
     .bind(&record.subject)
     .bind(record.kind.as_str())
@@ -37,7 +36,7 @@ pub(super) async fn create(db: &SqliteMetadata, record: &AnalysisRecord) -> Resu
     }
     sqlx::query(
         "INSERT INTO analyses (id, kind, subject, options, state, reason, progress, deaths, summary, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(record.id.as_str())
     .bind(record.kind.as_str())
@@ -46,7 +45,7 @@ pub(super) async fn create(db: &SqliteMetadata, record: &AnalysisRecord) -> Resu
     .bind(record.state.as_str())
     .bind(&record.reason)
     .bind(finite("an analysis' progress", record.progress)?)
-    .bind(record.deaths)
+    .bind(i64::from(record.deaths))
     .bind(json_or_none(&record.summary)?)
     .bind(record.created_at)
     .bind(record.updated_at)
@@ -64,13 +63,13 @@ fn missing(id: &AnalysisId) -> StoreError {
     StoreError::NotFound { what: Noun::Analysis, id: id.to_string() }
 }
 
-pub(super) async fn get(db: &SqliteMetadata, id: &AnalysisId) -> Result<AnalysisRecord> {
-    let row = sqlx::query("SELECT * FROM analyses WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+pub(super) async fn get(db: &SqlMetadata, id: &AnalysisId) -> Result<AnalysisRecord> {
+    let row = sqlx::query("SELECT * FROM analyses WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
     read(&row.ok_or_else(|| missing(id))?)
 }
 
-pub(super) async fn latest(db: &SqliteMetadata, kind: AnalysisKind, subject: &str) -> Result<Option<AnalysisRecord>> {
-    sqlx::query("SELECT * FROM analyses WHERE subject = ? AND kind = ? ORDER BY id DESC LIMIT 1")
+pub(super) async fn latest(db: &SqlMetadata, kind: AnalysisKind, subject: &str) -> Result<Option<AnalysisRecord>> {
+    sqlx::query("SELECT * FROM analyses WHERE subject = $1 AND kind = $2 ORDER BY id DESC LIMIT 1")
         .bind(subject)
         .bind(kind.as_str())
         .fetch_optional(&db.reader)
@@ -80,7 +79,7 @@ pub(super) async fn latest(db: &SqliteMetadata, kind: AnalysisKind, subject: &st
         .transpose()
 }
 
-pub(super) async fn open(db: &SqliteMetadata) -> Result<Vec<AnalysisRecord>> {
+pub(super) async fn open(db: &SqlMetadata) -> Result<Vec<AnalysisRecord>> {
     sqlx::query("SELECT * FROM analyses WHERE state IN ('waiting', 'running') ORDER BY id")
         .fetch_all(&db.reader)
         .await?
@@ -90,7 +89,7 @@ pub(super) async fn open(db: &SqliteMetadata) -> Result<Vec<AnalysisRecord>> {
 }
 
 pub(super) async fn update(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &AnalysisId,
     from: &[AnalysisState],
     update: &AnalysisUpdate,
@@ -98,13 +97,13 @@ pub(super) async fn update(
 ) -> Result<bool> {
     let from: Vec<_> = from.iter().map(|state| state.as_str()).collect();
     let done = sqlx::query(
-        "UPDATE analyses SET state = ?, reason = ?, progress = ?, deaths = ?, summary = ?, updated_at = ?
-         WHERE id = ? AND state IN (SELECT value FROM json_each(?))",
+        "UPDATE analyses SET state = $1, reason = $2, progress = $3, deaths = $4, summary = $5, updated_at = $6
+         WHERE id = $7 AND state IN (SELECT value FROM json_each($8))",
     )
     .bind(update.state.as_str())
     .bind(&update.reason)
     .bind(finite("an analysis' progress", update.progress)?)
-    .bind(update.deaths)
+    .bind(i64::from(update.deaths))
     .bind(json_or_none(&update.summary)?)
     .bind(now)
     .bind(id.as_str())
@@ -114,8 +113,8 @@ pub(super) async fn update(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn delete(db: &SqliteMetadata, subject: &str) -> Result<Vec<AnalysisId>> {
-    sqlx::query("DELETE FROM analyses WHERE subject = ? RETURNING id")
+pub(super) async fn delete(db: &SqlMetadata, subject: &str) -> Result<Vec<AnalysisId>> {
+    sqlx::query("DELETE FROM analyses WHERE subject = $1 RETURNING id")
         .bind(subject)
         .fetch_all(&db.writer)
         .await?

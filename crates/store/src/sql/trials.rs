@@ -2,14 +2,13 @@
 
 use kindling_spec::{TaskId, TaskState, TrialId, TrialState};
 use serde_json::json;
-use sqlx::{Sqlite, sqlite::SqliteRow};
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Result, Row, SqliteMetadata, Tx, constraint, events, words};
+use super::{Db, DbRow, Result, Row, SqlMetadata, Tx, constraint, events, words};
 use crate::{Job, Noun, RungResult, StoreError, TrialRecord, event_kind};
 
 /// A trial without its results.
-pub(super) fn read(row: &SqliteRow) -> Result<TrialRecord> {
+pub(super) fn read(row: &DbRow) -> Result<TrialRecord> {
     let row = Row { row, table: "trials" };
     Ok(TrialRecord {
         id: row.word("id")?,
@@ -33,7 +32,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<TrialRecord> {
     })
 }
 
-fn read_rung(row: &SqliteRow) -> Result<(TrialId, RungResult)> {
+fn read_rung(row: &DbRow) -> Result<(TrialId, RungResult)> {
     let row = Row { row, table: "rungs" };
     let result = RungResult {
         rung: row.count("rung")?,
@@ -50,11 +49,11 @@ fn read_rung(row: &SqliteRow) -> Result<(TrialId, RungResult)> {
 
 /// Adds their results to trials read.
 pub(super) async fn with_results<'e>(
-    db: impl sqlx::Executor<'e, Database = Sqlite>,
+    db: impl sqlx::Executor<'e, Database = Db>,
     mut trials: Vec<TrialRecord>,
 ) -> Result<Vec<TrialRecord>> {
     let ids: Vec<_> = trials.iter().map(|trial| trial.id.as_str()).collect();
-    let rows = sqlx::query("SELECT * FROM rungs WHERE trial IN (SELECT value FROM json_each(?)) ORDER BY trial, rung")
+    let rows = sqlx::query("SELECT * FROM rungs WHERE trial IN (SELECT value FROM json_each($1)) ORDER BY trial, rung")
         .bind(super::json(&ids)?)
         .fetch_all(db)
         .await?;
@@ -83,23 +82,23 @@ pub(super) async fn tell(tx: &mut Tx, trial: &TrialRecord, now: i64) -> Result<(
     Ok(())
 }
 
-pub(super) async fn create(db: &SqliteMetadata, record: &TrialRecord) -> Result<()> {
+pub(super) async fn create(db: &SqlMetadata, record: &TrialRecord) -> Result<()> {
     let mut tx = db.write().await?;
     sqlx::query(
         "INSERT INTO trials (id, task, number, genome, cost, state, rung, target_epochs, epochs, deaths, token, worker,
              heartbeat_at, reason, checkpoint, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(record.id.as_str())
     .bind(record.task.as_str())
-    .bind(record.number)
+    .bind(i64::from(record.number))
     .bind(super::json(&record.genome)?)
     .bind(super::json(&record.cost)?)
     .bind(record.state.as_str())
-    .bind(record.rung)
-    .bind(record.target_epochs)
-    .bind(record.epochs)
-    .bind(record.deaths)
+    .bind(i64::from(record.rung))
+    .bind(i64::from(record.target_epochs))
+    .bind(i64::from(record.epochs))
+    .bind(i64::from(record.deaths))
     .bind(record.token)
     .bind(&record.worker)
     .bind(record.heartbeat_at)
@@ -119,24 +118,19 @@ pub(super) async fn create(db: &SqliteMetadata, record: &TrialRecord) -> Result<
     Ok(())
 }
 
-pub(super) async fn get(db: &SqliteMetadata, id: &TrialId) -> Result<TrialRecord> {
+pub(super) async fn get(db: &SqlMetadata, id: &TrialId) -> Result<TrialRecord> {
     // One transaction, so that state and results are of the same moment.
-    let mut tx = db.reader.begin().await?;
-    let row = sqlx::query("SELECT * FROM trials WHERE id = ?").bind(id.as_str()).fetch_optional(&mut *tx).await?;
+    let mut tx = db.snapshot().await?;
+    let row = sqlx::query("SELECT * FROM trials WHERE id = $1").bind(id.as_str()).fetch_optional(&mut *tx).await?;
     let missing = || StoreError::NotFound { what: Noun::Trial, id: id.to_string() };
     let found = with_results(&mut *tx, vec![read(&row.ok_or_else(missing)?)?]).await?;
     found.into_iter().next().ok_or_else(missing)
 }
 
-/// A page by number; a negative limit is none.
-pub(super) async fn page(
-    db: &SqliteMetadata,
-    task: &TaskId,
-    after: Option<u32>,
-    limit: i64,
-) -> Result<Vec<TrialRecord>> {
-    let mut tx = db.reader.begin().await?;
-    let rows = sqlx::query("SELECT * FROM trials WHERE task = ? AND number > ? ORDER BY number LIMIT ?")
+/// A page by number.
+pub(super) async fn page(db: &SqlMetadata, task: &TaskId, after: Option<u32>, limit: i64) -> Result<Vec<TrialRecord>> {
+    let mut tx = db.snapshot().await?;
+    let rows = sqlx::query("SELECT * FROM trials WHERE task = $1 AND number > $2 ORDER BY number LIMIT $3")
         .bind(task.as_str())
         .bind(after.map_or(-1, i64::from))
         .bind(limit)
@@ -146,8 +140,8 @@ pub(super) async fn page(
     with_results(&mut *tx, trials).await
 }
 
-pub(super) async fn counts(db: &SqliteMetadata, task: Option<&TaskId>) -> Result<BTreeMap<TrialState, u64>> {
-    let rows = sqlx::query("SELECT state, count(*) AS trials FROM trials WHERE ?1 IS NULL OR task = ?1 GROUP BY state")
+pub(super) async fn counts(db: &SqlMetadata, task: Option<&TaskId>) -> Result<BTreeMap<TrialState, u64>> {
+    let rows = sqlx::query("SELECT state, count(*) AS trials FROM trials WHERE $1 IS NULL OR task = $1 GROUP BY state")
         .bind(task.map(TaskId::as_str))
         .fetch_all(&db.reader)
         .await?;
@@ -160,7 +154,7 @@ pub(super) async fn counts(db: &SqliteMetadata, task: Option<&TaskId>) -> Result
 }
 
 pub(super) async fn promote(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &TrialId,
     from_rung: u32,
     to_rung: u32,
@@ -169,14 +163,14 @@ pub(super) async fn promote(
 ) -> Result<bool> {
     let mut tx = db.write().await?;
     let row = sqlx::query(
-        "UPDATE trials SET state = 'waiting', rung = ?, target_epochs = ?, updated_at = ?
-         WHERE id = ? AND state = 'paused' AND rung = ? RETURNING *",
+        "UPDATE trials SET state = 'waiting', rung = $1, target_epochs = $2, updated_at = $3
+         WHERE id = $4 AND state = 'paused' AND rung = $5 RETURNING *",
     )
-    .bind(to_rung)
-    .bind(target_epochs)
+    .bind(i64::from(to_rung))
+    .bind(i64::from(target_epochs))
     .bind(now)
     .bind(id.as_str())
-    .bind(from_rung)
+    .bind(i64::from(from_rung))
     .fetch_optional(&mut *tx)
     .await?;
     if let Some(row) = &row {
@@ -187,7 +181,7 @@ pub(super) async fn promote(
 }
 
 pub(super) async fn end(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &TrialId,
     token: Option<i64>,
     to: TrialState,
@@ -196,9 +190,9 @@ pub(super) async fn end(
 ) -> Result<bool> {
     let mut tx = db.write().await?;
     let row = sqlx::query(
-        "UPDATE trials SET state = ?1, reason = ?2, heartbeat_at = NULL, updated_at = ?3
-         WHERE id = ?4 AND CASE WHEN ?5 IS NULL THEN state IN ('waiting', 'running', 'paused')
-                                ELSE state = 'running' AND token = ?5 END
+        "UPDATE trials SET state = $1, reason = $2, heartbeat_at = NULL, updated_at = $3
+         WHERE id = $4 AND CASE WHEN $5 IS NULL THEN state IN ('waiting', 'running', 'paused')
+                                ELSE state = 'running' AND token = $5 END
          RETURNING *",
     )
     .bind(to.as_str())
@@ -216,7 +210,7 @@ pub(super) async fn end(
 }
 
 pub(super) async fn close(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     task: &TaskId,
     from: &[TrialState],
     to: TrialState,
@@ -226,8 +220,8 @@ pub(super) async fn close(
     let from: Vec<_> = from.iter().map(|state| state.as_str()).collect();
     let mut tx = db.write().await?;
     let rows = sqlx::query(
-        "UPDATE trials SET state = ?, reason = ?, heartbeat_at = NULL, updated_at = ?
-         WHERE task = ? AND state IN (SELECT value FROM json_each(?)) RETURNING *",
+        "UPDATE trials SET state = $1, reason = $2, heartbeat_at = NULL, updated_at = $3
+         WHERE task = $4 AND state IN (SELECT value FROM json_each($5)) RETURNING *",
     )
     .bind(to.as_str())
     .bind(reason)
@@ -246,10 +240,10 @@ pub(super) async fn close(
     Ok(closed.len() as u64)
 }
 
-pub(super) async fn waiting(db: &SqliteMetadata, older_than: i64) -> Result<Vec<Job>> {
+pub(super) async fn waiting(db: &SqlMetadata, older_than: i64) -> Result<Vec<Job>> {
     let rows = sqlx::query(
         "SELECT trials.id AS id, task, rung FROM trials JOIN tasks ON tasks.id = trials.task
-         WHERE trials.state = 'waiting' AND updated_at <= ? AND tasks.state IN ('queued', 'running')
+         WHERE trials.state = 'waiting' AND updated_at <= $1 AND tasks.state IN ('queued', 'running')
          ORDER BY updated_at, trials.id",
     )
     .bind(older_than)
@@ -265,7 +259,7 @@ pub(super) async fn waiting(db: &SqliteMetadata, older_than: i64) -> Result<Vec<
 
 /// Whether the trial's task will have no more work done.
 pub(super) async fn task_is_over(tx: &mut Tx, task: &TaskId) -> Result<bool> {
-    let row = sqlx::query("SELECT id, state FROM tasks WHERE id = ?").bind(task.as_str()).fetch_one(&mut **tx).await?;
+    let row = sqlx::query("SELECT id, state FROM tasks WHERE id = $1").bind(task.as_str()).fetch_one(&mut **tx).await?;
     let state: TaskState = Row { row: &row, table: "tasks" }.word("state")?;
     Ok(state.is_over())
 }

@@ -1,16 +1,16 @@
 //! Tasks.
 
-use kindling_spec::{Budget, DatasetState, ModelId, TaskId, TaskState};
+use kindling_spec::{Budget, DatasetState, ModelId, ProjectId, TaskId, TaskState};
 use serde_json::json;
-use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Result, Row, SqliteMetadata, Tx, constraint, events, finite, words};
+use super::{DbRow, Result, Row, SqlMetadata, Tx, constraint, events, finite, projects, words};
 use crate::{Noun, StoreError, TaskRecord, event_kind};
 
-fn read(row: &SqliteRow) -> Result<TaskRecord> {
+fn read(row: &DbRow) -> Result<TaskRecord> {
     let row = Row { row, table: "tasks" };
     Ok(TaskRecord {
         id: row.word("id")?,
+        project: row.word("project")?,
         spec: row.json("spec")?,
         dataset: row.word("dataset")?,
         state: row.word("state")?,
@@ -36,7 +36,7 @@ fn missing(id: &TaskId) -> StoreError {
     StoreError::NotFound { what: Noun::Task, id: id.to_string() }
 }
 
-pub(super) async fn create(db: &SqliteMetadata, record: &TaskRecord) -> Result<()> {
+pub(super) async fn create(db: &SqlMetadata, record: &TaskRecord) -> Result<()> {
     let mut tx = db.write().await?;
     insert(&mut tx, record).await?;
     tx.commit().await?;
@@ -46,7 +46,7 @@ pub(super) async fn create(db: &SqliteMetadata, record: &TaskRecord) -> Result<(
 /// Adds a task to a transaction.
 pub(super) async fn insert(tx: &mut Tx, record: &TaskRecord) -> Result<()> {
     let unknown = || StoreError::NotFound { what: Noun::Dataset, id: record.dataset.to_string() };
-    let found = sqlx::query("SELECT * FROM datasets WHERE id = ?")
+    let found = sqlx::query("SELECT * FROM datasets WHERE id = $1")
         .bind(record.dataset.as_str())
         .fetch_optional(&mut **tx)
         .await?
@@ -56,17 +56,18 @@ pub(super) async fn insert(tx: &mut Tx, record: &TaskRecord) -> Result<()> {
         return Err(StoreError::DatasetNotReady { id: record.dataset.to_string(), state });
     }
     sqlx::query(
-        "INSERT INTO tasks (id, spec, dataset, state, reason, budget_seconds, budget_trials, spent_seconds,
+        "INSERT INTO tasks (id, project, spec, dataset, state, reason, budget_seconds, budget_trials, spent_seconds,
              created_at, started_at, ended_at, best_model)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(record.id.as_str())
+    .bind(record.project.as_str())
     .bind(super::json(&record.spec)?)
     .bind(record.dataset.as_str())
     .bind(record.state.as_str())
     .bind(&record.reason)
     .bind(record.budget.seconds)
-    .bind(record.budget.trials)
+    .bind(record.budget.trials.map(i64::from))
     .bind(finite("the seconds spent", record.spent_seconds)?)
     .bind(record.created_at)
     .bind(record.started_at)
@@ -83,23 +84,31 @@ pub(super) async fn insert(tx: &mut Tx, record: &TaskRecord) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn get(db: &SqliteMetadata, id: &TaskId) -> Result<TaskRecord> {
-    let row = sqlx::query("SELECT * FROM tasks WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+pub(super) async fn get(db: &SqlMetadata, id: &TaskId) -> Result<TaskRecord> {
+    let row = sqlx::query("SELECT * FROM tasks WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
     read(&row.ok_or_else(|| missing(id))?)
 }
 
-pub(super) async fn page(db: &SqliteMetadata, after: Option<&TaskId>, limit: u32) -> Result<Vec<TaskRecord>> {
-    sqlx::query("SELECT * FROM tasks WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2")
-        .bind(after.map(TaskId::as_str))
-        .bind(limit)
-        .fetch_all(&db.reader)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+pub(super) async fn page(
+    db: &SqlMetadata,
+    project: Option<&ProjectId>,
+    after: Option<&TaskId>,
+    limit: u32,
+) -> Result<Vec<TaskRecord>> {
+    sqlx::query(
+        "SELECT * FROM tasks WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3",
+    )
+    .bind(after.map(TaskId::as_str))
+    .bind(project.map(ProjectId::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(&db.reader)
+    .await?
+    .iter()
+    .map(read)
+    .collect()
 }
 
-pub(super) async fn active(db: &SqliteMetadata) -> Result<Vec<TaskRecord>> {
+pub(super) async fn active(db: &SqlMetadata) -> Result<Vec<TaskRecord>> {
     sqlx::query("SELECT * FROM tasks WHERE state IN ('queued', 'running') ORDER BY id")
         .fetch_all(&db.reader)
         .await?
@@ -109,7 +118,7 @@ pub(super) async fn active(db: &SqliteMetadata) -> Result<Vec<TaskRecord>> {
 }
 
 pub(super) async fn update_state(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &TaskId,
     from: &[TaskState],
     to: TaskState,
@@ -119,10 +128,10 @@ pub(super) async fn update_state(
     let from: Vec<_> = from.iter().map(|state| state.as_str()).collect();
     let mut tx = db.write().await?;
     let done = sqlx::query(
-        "UPDATE tasks SET state = ?1, reason = ?2,
-             started_at = CASE WHEN ?3 THEN coalesce(started_at, ?5) ELSE started_at END,
-             ended_at = CASE WHEN ?4 THEN ?5 ELSE NULL END
-         WHERE id = ?6 AND state IN (SELECT value FROM json_each(?7))",
+        "UPDATE tasks SET state = $1, reason = $2,
+             started_at = CASE WHEN $3 THEN coalesce(started_at, $5) ELSE started_at END,
+             ended_at = CASE WHEN $4 THEN $5 ELSE NULL END
+         WHERE id = $6 AND state IN (SELECT value FROM json_each($7))",
     )
     .bind(to.as_str())
     .bind(reason)
@@ -142,28 +151,37 @@ pub(super) async fn update_state(
     Ok(done)
 }
 
-pub(super) async fn add_spent(db: &SqliteMetadata, id: &TaskId, seconds: f64) -> Result<f64> {
+pub(super) async fn add_spent(db: &SqlMetadata, id: &TaskId, seconds: f64, now: i64) -> Result<f64> {
+    let seconds = finite("the seconds spent", seconds)?;
     let mut tx = db.write().await?;
-    let spent = sqlx::query("UPDATE tasks SET spent_seconds = spent_seconds + ? WHERE id = ? RETURNING spent_seconds")
-        .bind(finite("the seconds spent", seconds)?)
+    let row = sqlx::query("UPDATE tasks SET spent_seconds = spent_seconds + $1 WHERE id = $2 RETURNING *")
+        .bind(seconds)
         .bind(id.as_str())
         .fetch_optional(&mut *tx)
-        .await?
-        .ok_or_else(|| missing(id))?
-        .try_get(0)?;
+        .await?;
+    let task = read(&row.ok_or_else(|| missing(id))?)?;
+    sqlx::query(
+        "INSERT INTO spent (project, day, seconds) VALUES ($1, $2, $3)
+         ON CONFLICT (project, day) DO UPDATE SET seconds = spent.seconds + excluded.seconds",
+    )
+    .bind(task.project.as_str())
+    .bind(projects::day(now))
+    .bind(seconds)
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
-    Ok(spent)
+    Ok(task.spent_seconds)
 }
 
-pub(super) async fn extend_budget(db: &SqliteMetadata, id: &TaskId, add: &Budget, now: i64) -> Result<Budget> {
+pub(super) async fn extend_budget(db: &SqlMetadata, id: &TaskId, add: &Budget, now: i64) -> Result<Budget> {
     let mut tx = db.write().await?;
     // NULL plus a number is NULL, so what was not limited stays so.
     let row = sqlx::query(
-        "UPDATE tasks SET budget_seconds = budget_seconds + ?, budget_trials = budget_trials + ?
-         WHERE id = ? RETURNING *",
+        "UPDATE tasks SET budget_seconds = budget_seconds + $1, budget_trials = budget_trials + $2
+         WHERE id = $3 RETURNING *",
     )
     .bind(finite("the budget's seconds", add.seconds.unwrap_or(0.0))?)
-    .bind(add.trials.unwrap_or(0))
+    .bind(i64::from(add.trials.unwrap_or(0)))
     .bind(id.as_str())
     .fetch_optional(&mut *tx)
     .await?
@@ -176,14 +194,14 @@ pub(super) async fn extend_budget(db: &SqliteMetadata, id: &TaskId, add: &Budget
 }
 
 pub(super) async fn set_best_model(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &TaskId,
     expected: Option<&ModelId>,
     best: &ModelId,
     now: i64,
 ) -> Result<bool> {
     let mut tx = db.write().await?;
-    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM models WHERE id = ? AND task = ?)")
+    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM models WHERE id = $1 AND task = $2)")
         .bind(best.as_str())
         .bind(id.as_str())
         .fetch_one(&mut *tx)
@@ -191,13 +209,14 @@ pub(super) async fn set_best_model(
     if !known {
         return Err(StoreError::NotFound { what: Noun::Model, id: best.to_string() });
     }
-    let state: Option<String> =
-        sqlx::query_scalar("UPDATE tasks SET best_model = ? WHERE id = ? AND best_model IS ? RETURNING state")
-            .bind(best.as_str())
-            .bind(id.as_str())
-            .bind(expected.map(ModelId::as_str))
-            .fetch_optional(&mut *tx)
-            .await?;
+    let state: Option<String> = sqlx::query_scalar(
+        "UPDATE tasks SET best_model = $1 WHERE id = $2 AND best_model IS NOT DISTINCT FROM $3 RETURNING state",
+    )
+    .bind(best.as_str())
+    .bind(id.as_str())
+    .bind(expected.map(ModelId::as_str))
+    .fetch_optional(&mut *tx)
+    .await?;
     if let Some(state) = &state {
         let data = json!({ "state": state, "best_model": best });
         events::insert(&mut tx, id, event_kind::TASK, &data, now).await?;

@@ -1,118 +1,62 @@
-//! [`Metadata`] in SQLite.
+//! [`Metadata`] in SQL that SQLite and PostgreSQL both speak.
+//!
+//! These files are compiled once for each database, as a child of [`crate::sqlite`] and of [`crate::postgres`], whose
+//! `dialect` gives the types of sqlx and says how a transaction begins: so each query is written once, and what it binds
+//! and reads is checked for both.
 
 mod analyses;
 mod datasets;
 mod drafts;
+mod duties;
 mod events;
 mod fleets;
 mod idempotency;
+mod keys;
 mod leases;
 mod models;
+mod projects;
 mod tasks;
 mod trials;
+mod uploads;
+mod webhooks;
 mod workers;
 
+use super::dialect::{Db, DbPool, DbRow};
 use async_trait::async_trait;
 use kindling_spec::{
-    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, DraftId, FleetId, ModelId, TaskId,
-    TaskState, TrialId, TrialState,
+    AnalysisId, AnalysisKind, AnalysisState, Budget, DatasetId, DatasetState, DraftId, FleetId, KeyId, ModelId,
+    ProjectId, TaskId, TaskState, TrialId, TrialState, UploadId, WebhookId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sqlx::{
-    Decode, Row as _, Sqlite, SqlitePool, Transaction, Type,
-    migrate::{MigrateError, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
-};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+use sqlx::{Decode, Row as _, Transaction, Type};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, DraftCounts,
-    DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event, FileRecord, FleetRecord, Job, Metadata,
-    ModelRecord, Reaped, Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord,
-    WorkerRecord,
+    AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, Delivered,
+    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event,
+    FileRecord, FleetRecord, Job, KeyRecord, Metadata, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped,
+    Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage,
+    WebhookRecord, WorkerRecord,
 };
 
-type Result<T, E = StoreError> = std::result::Result<T, E>;
-type Tx = Transaction<'static, Sqlite>;
+pub(crate) type Result<T, E = StoreError> = std::result::Result<T, E>;
+pub(crate) type Tx = Transaction<'static, Db>;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// How long a statement waits for another process to end its transaction. Transactions here are short;
-/// only a stopped process (SIGSTOP, a debugger) could hold one for long.
-const BUSY: Duration = Duration::from_secs(15);
-
-/// How a database file of ours is opened: WAL, so that readers and the one writer do not wait for each
-/// other; foreign keys on.
-pub(crate) fn options(path: &Path, synchronous: SqliteSynchronous) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
-        .busy_timeout(BUSY)
-        .foreign_keys(true)
-}
-
-/// Brings a database up to date. SQLite's migrator in sqlx does not lock, so the caller holds a lock that
-/// keeps other processes out.
-pub(crate) async fn migrate(migrator: &Migrator, pool: &SqlitePool, path: &Path) -> Result<()> {
-    match migrator.run(pool).await {
-        Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(version)) => Err(StoreError::TooNew { path: path.to_owned(), version }),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Records in one SQLite file.
-pub(crate) struct SqliteMetadata {
-    /// One connection: SQLite has one writer at a time, and tasks waiting for a connection in turn are
-    /// served fairly, which SQLite's own waiting is not.
-    writer: SqlitePool,
-    reader: SqlitePool,
-}
-
-impl SqliteMetadata {
-    /// Opens or makes the file. The caller holds the lock of the data directory.
-    pub(crate) async fn open(path: &Path) -> Result<Self> {
-        // FULL: a commit is on disk before the call returns, so that what a client was told is kept also
-        // when power is lost. Writes are few (some a second), so the wait does not matter.
-        let options = options(path, SqliteSynchronous::Full);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await?;
-        migrate(&MIGRATIONS, &writer, path).await?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(4)
-            .test_before_acquire(false)
-            .connect_with(options.pragma("query_only", "on"))
-            .await?;
-        Ok(Self { writer, reader })
-    }
-
-    /// A transaction that holds the write lock from its beginning. One that began with a read and then
-    /// wrote could fail at once, without waiting, when another process wrote in between.
-    async fn write(&self) -> Result<Tx> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-    }
+/// Records in one database.
+pub(crate) struct SqlMetadata {
+    pub(super) writer: DbPool,
+    pub(super) reader: DbPool,
 }
 
 /// A row being read, with the names to tell when it cannot be.
 struct Row<'r> {
-    row: &'r SqliteRow,
+    row: &'r DbRow,
     table: &'static str,
 }
 
 impl<'r> Row<'r> {
-    fn get<T: Decode<'r, Sqlite> + Type<Sqlite>>(&self, column: &'static str) -> Result<T> {
+    fn get<T: Decode<'r, Db> + Type<Db>>(&self, column: &'static str) -> Result<T> {
         Ok(self.row.try_get(column)?)
     }
 
@@ -170,7 +114,7 @@ fn finite(what: &'static str, value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(StoreError::NotFinite { what, given: value }) }
 }
 
-/// SQLite's integers are signed; sizes and counts here never come near the limit.
+/// The databases' integers are signed; sizes and counts here never come near the limit.
 fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -189,10 +133,89 @@ fn constraint(
 }
 
 #[async_trait]
-impl Metadata for SqliteMetadata {
+impl Metadata for SqlMetadata {
     async fn ping(&self) -> Result<()> {
         self.write().await?.rollback().await?;
         Ok(())
+    }
+    async fn now(&self) -> Result<Option<i64>> {
+        self.clock().await
+    }
+    async fn take_duty(&self, duty: &str, who: &str, now: i64, until: i64) -> Result<bool> {
+        duties::take(self, duty, who, now, until).await
+    }
+    async fn leave_duty(&self, duty: &str, who: &str) -> Result<()> {
+        duties::leave(self, duty, who).await
+    }
+
+    async fn create_project(&self, record: &ProjectRecord) -> Result<()> {
+        projects::create(self, record).await
+    }
+    async fn project(&self, id: &ProjectId) -> Result<ProjectRecord> {
+        projects::get(self, id).await
+    }
+    async fn projects(&self) -> Result<Vec<ProjectRecord>> {
+        projects::all(self).await
+    }
+    async fn set_quota(&self, id: &ProjectId, quota: &Quota) -> Result<()> {
+        projects::set_quota(self, id, quota).await
+    }
+    async fn usage(&self, id: &ProjectId, now: i64) -> Result<Usage> {
+        projects::usage(self, id, now).await
+    }
+    async fn project_of(&self, what: Noun, id: &str) -> Result<Option<ProjectId>> {
+        projects::of(self, what, id).await
+    }
+
+    async fn create_key(&self, record: &KeyRecord) -> Result<()> {
+        keys::create(self, record).await
+    }
+    async fn key(&self, id: &KeyId) -> Result<KeyRecord> {
+        keys::get(self, id).await
+    }
+    async fn keys(&self, project: Option<&ProjectId>) -> Result<Vec<KeyRecord>> {
+        keys::all(self, project).await
+    }
+    async fn revoke_key(&self, id: &KeyId, now: i64) -> Result<bool> {
+        keys::revoke(self, id, now).await
+    }
+
+    async fn create_upload(&self, record: &UploadRecord) -> Result<()> {
+        uploads::create(self, record).await
+    }
+    async fn upload(&self, id: &UploadId) -> Result<UploadRecord> {
+        uploads::get(self, id).await
+    }
+    async fn add_part(&self, id: &UploadId, part: &PartRecord) -> Result<()> {
+        uploads::add_part(self, id, part).await
+    }
+    async fn delete_upload(&self, id: &UploadId) -> Result<bool> {
+        uploads::delete(self, id).await
+    }
+    async fn uploads_before(&self, time: i64) -> Result<Vec<UploadRecord>> {
+        uploads::before(self, time).await
+    }
+
+    async fn create_webhook(&self, record: &WebhookRecord) -> Result<()> {
+        webhooks::create(self, record).await
+    }
+    async fn webhook(&self, id: &WebhookId) -> Result<WebhookRecord> {
+        webhooks::get(self, id).await
+    }
+    async fn webhooks(&self, project: &ProjectId) -> Result<Vec<WebhookRecord>> {
+        webhooks::of_project(self, project).await
+    }
+    async fn delete_webhook(&self, id: &WebhookId) -> Result<bool> {
+        webhooks::delete(self, id).await
+    }
+    async fn take_deliveries(&self, now: i64, until: i64, limit: u32) -> Result<Vec<DeliveryRecord>> {
+        webhooks::take(self, now, until, limit).await
+    }
+    async fn delivered(&self, id: i64, outcome: &Delivered) -> Result<()> {
+        webhooks::delivered(self, id, outcome).await
+    }
+    async fn deliveries(&self, id: &WebhookId, limit: u32) -> Result<Vec<DeliveryState>> {
+        webhooks::states(self, id, limit).await
     }
 
     async fn create_dataset(&self, record: &DatasetRecord) -> Result<()> {
@@ -201,8 +224,13 @@ impl Metadata for SqliteMetadata {
     async fn dataset(&self, id: &DatasetId) -> Result<DatasetRecord> {
         datasets::get(self, id).await
     }
-    async fn datasets(&self, after: Option<&DatasetId>, limit: u32) -> Result<Vec<DatasetRecord>> {
-        datasets::page(self, after, limit).await
+    async fn datasets(
+        &self,
+        project: Option<&ProjectId>,
+        after: Option<&DatasetId>,
+        limit: u32,
+    ) -> Result<Vec<DatasetRecord>> {
+        datasets::page(self, project, after, limit).await
     }
     async fn update_dataset(
         &self,
@@ -212,6 +240,9 @@ impl Metadata for SqliteMetadata {
         now: i64,
     ) -> Result<bool> {
         datasets::update(self, id, from, update, now).await
+    }
+    async fn set_bytes(&self, what: Noun, id: &str, bytes: u64) -> Result<()> {
+        projects::set_bytes(self, what, id, bytes).await
     }
     async fn delete_dataset(&self, id: &DatasetId) -> Result<Deletion> {
         datasets::delete(self, id).await
@@ -223,8 +254,8 @@ impl Metadata for SqliteMetadata {
     async fn task(&self, id: &TaskId) -> Result<TaskRecord> {
         tasks::get(self, id).await
     }
-    async fn tasks(&self, after: Option<&TaskId>, limit: u32) -> Result<Vec<TaskRecord>> {
-        tasks::page(self, after, limit).await
+    async fn tasks(&self, project: Option<&ProjectId>, after: Option<&TaskId>, limit: u32) -> Result<Vec<TaskRecord>> {
+        tasks::page(self, project, after, limit).await
     }
     async fn active_tasks(&self) -> Result<Vec<TaskRecord>> {
         tasks::active(self).await
@@ -239,8 +270,8 @@ impl Metadata for SqliteMetadata {
     ) -> Result<bool> {
         tasks::update_state(self, id, from, to, reason, now).await
     }
-    async fn add_spent(&self, id: &TaskId, seconds: f64) -> Result<f64> {
-        tasks::add_spent(self, id, seconds).await
+    async fn add_spent(&self, id: &TaskId, seconds: f64, now: i64) -> Result<f64> {
+        tasks::add_spent(self, id, seconds, now).await
     }
     async fn extend_budget(&self, id: &TaskId, add: &Budget, now: i64) -> Result<Budget> {
         tasks::extend_budget(self, id, add, now).await
@@ -255,8 +286,13 @@ impl Metadata for SqliteMetadata {
     async fn fleet(&self, id: &FleetId) -> Result<FleetRecord> {
         fleets::get(self, id).await
     }
-    async fn fleets(&self, after: Option<&FleetId>, limit: u32) -> Result<Vec<FleetRecord>> {
-        fleets::page(self, after, limit).await
+    async fn fleets(
+        &self,
+        project: Option<&ProjectId>,
+        after: Option<&FleetId>,
+        limit: u32,
+    ) -> Result<Vec<FleetRecord>> {
+        fleets::page(self, project, after, limit).await
     }
     async fn held_tasks(&self) -> Result<BTreeSet<TaskId>> {
         fleets::held(self).await
@@ -272,8 +308,7 @@ impl Metadata for SqliteMetadata {
         trials::page(self, task, after, i64::from(limit)).await
     }
     async fn all_trials(&self, task: &TaskId) -> Result<Vec<TrialRecord>> {
-        // To SQLite a negative limit is none.
-        trials::page(self, task, None, -1).await
+        trials::page(self, task, None, i64::MAX).await
     }
     async fn trial_counts(&self, task: Option<&TaskId>) -> Result<BTreeMap<TrialState, u64>> {
         trials::counts(self, task).await
@@ -388,8 +423,13 @@ impl Metadata for SqliteMetadata {
     async fn draft(&self, id: &DraftId) -> Result<DraftRecord> {
         drafts::get(self, id).await
     }
-    async fn drafts(&self, after: Option<&DraftId>, limit: u32) -> Result<Vec<DraftRecord>> {
-        drafts::page(self, after, limit).await
+    async fn drafts(
+        &self,
+        project: Option<&ProjectId>,
+        after: Option<&DraftId>,
+        limit: u32,
+    ) -> Result<Vec<DraftRecord>> {
+        drafts::page(self, project, after, limit).await
     }
     async fn draft_counts(&self, id: &DraftId) -> Result<DraftCounts> {
         drafts::counts(self, id).await

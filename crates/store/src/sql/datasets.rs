@@ -1,15 +1,15 @@
 //! Data sets.
 
-use kindling_spec::{DatasetId, DatasetState};
-use sqlx::sqlite::SqliteRow;
+use kindling_spec::{DatasetId, DatasetState, ProjectId};
 
-use super::{Result, Row, SqliteMetadata, constraint, json_or_none, words};
+use super::{DbRow, Result, Row, SqlMetadata, constraint, json_or_none, projects, words};
 use crate::{DatasetRecord, DatasetUpdate, Deletion, Noun, StoreError};
 
-fn read(row: &SqliteRow) -> Result<DatasetRecord> {
+fn read(row: &DbRow) -> Result<DatasetRecord> {
     let row = Row { row, table: "datasets" };
     Ok(DatasetRecord {
         id: row.word("id")?,
+        project: row.word("project")?,
         name: row.get("name")?,
         kind: row.word("kind")?,
         labels: row.word("labels")?,
@@ -26,12 +26,13 @@ fn missing(id: &DatasetId) -> StoreError {
     StoreError::NotFound { what: Noun::Dataset, id: id.to_string() }
 }
 
-pub(super) async fn create(db: &SqliteMetadata, record: &DatasetRecord) -> Result<()> {
+pub(super) async fn create(db: &SqlMetadata, record: &DatasetRecord) -> Result<()> {
     sqlx::query(
-        "INSERT INTO datasets (id, name, kind, labels, state, problem, hash, summary, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO datasets (id, project, name, kind, labels, state, problem, hash, summary, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(record.id.as_str())
+    .bind(record.project.as_str())
     .bind(&record.name)
     .bind(record.kind.as_str())
     .bind(record.labels.as_str())
@@ -45,20 +46,26 @@ pub(super) async fn create(db: &SqliteMetadata, record: &DatasetRecord) -> Resul
     .await
     .map_err(|error| {
         let doubled = || StoreError::Exists { what: Noun::Dataset, id: record.id.to_string() };
-        constraint(error, doubled, || missing(&record.id))
+        constraint(error, doubled, || projects::missing(&record.project))
     })?;
     Ok(())
 }
 
-pub(super) async fn get(db: &SqliteMetadata, id: &DatasetId) -> Result<DatasetRecord> {
-    let row = sqlx::query("SELECT * FROM datasets WHERE id = ?").bind(id.as_str()).fetch_optional(&db.reader).await?;
+pub(super) async fn get(db: &SqlMetadata, id: &DatasetId) -> Result<DatasetRecord> {
+    let row = sqlx::query("SELECT * FROM datasets WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
     read(&row.ok_or_else(|| missing(id))?)
 }
 
-pub(super) async fn page(db: &SqliteMetadata, after: Option<&DatasetId>, limit: u32) -> Result<Vec<DatasetRecord>> {
-    sqlx::query("SELECT * FROM datasets WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2")
+pub(super) async fn page(
+    db: &SqlMetadata,
+    project: Option<&ProjectId>,
+    after: Option<&DatasetId>,
+    limit: u32,
+) -> Result<Vec<DatasetRecord>> {
+    sqlx::query("SELECT * FROM datasets WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3")
         .bind(after.map(DatasetId::as_str))
-        .bind(limit)
+        .bind(project.map(ProjectId::as_str))
+        .bind(i64::from(limit))
         .fetch_all(&db.reader)
         .await?
         .iter()
@@ -67,7 +74,7 @@ pub(super) async fn page(db: &SqliteMetadata, after: Option<&DatasetId>, limit: 
 }
 
 pub(super) async fn update(
-    db: &SqliteMetadata,
+    db: &SqlMetadata,
     id: &DatasetId,
     from: &[DatasetState],
     update: &DatasetUpdate,
@@ -75,8 +82,8 @@ pub(super) async fn update(
 ) -> Result<bool> {
     let from: Vec<_> = from.iter().map(|state| state.as_str()).collect();
     let done = sqlx::query(
-        "UPDATE datasets SET state = ?, problem = ?, hash = ?, summary = ?, updated_at = ?
-         WHERE id = ? AND state IN (SELECT value FROM json_each(?))",
+        "UPDATE datasets SET state = $1, problem = $2, hash = $3, summary = $4, updated_at = $5
+         WHERE id = $6 AND state IN (SELECT value FROM json_each($7))",
     )
     .bind(update.state.as_str())
     .bind(json_or_none(&update.problem)?)
@@ -90,10 +97,10 @@ pub(super) async fn update(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn delete(db: &SqliteMetadata, id: &DatasetId) -> Result<Deletion> {
+pub(super) async fn delete(db: &SqlMetadata, id: &DatasetId) -> Result<Deletion> {
     let mut tx = db.write().await?;
     let found: Option<(String, bool)> = sqlx::query_as(
-        "SELECT state, EXISTS (SELECT 1 FROM tasks WHERE dataset = datasets.id) FROM datasets WHERE id = ?",
+        "SELECT state, EXISTS (SELECT 1 FROM tasks WHERE dataset = datasets.id) FROM datasets WHERE id = $1",
     )
     .bind(id.as_str())
     .fetch_optional(&mut *tx)
@@ -103,7 +110,7 @@ pub(super) async fn delete(db: &SqliteMetadata, id: &DatasetId) -> Result<Deleti
         Some((_, true)) => Deletion::InUse,
         Some((state, false)) if state == DatasetState::Processing.as_str() => Deletion::Busy,
         Some(_) => {
-            sqlx::query("DELETE FROM datasets WHERE id = ?").bind(id.as_str()).execute(&mut *tx).await?;
+            sqlx::query("DELETE FROM datasets WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
             Deletion::Deleted
         }
     };

@@ -1,12 +1,10 @@
 //! Workers.
 
-use sqlx::sqlite::SqliteRow;
-
-use super::{Result, Row, SqliteMetadata};
+use super::{DbRow, Result, Row, SqlMetadata};
 use crate::WorkerRecord;
 use kindling_spec::TrialId;
 
-fn read(row: &SqliteRow) -> Result<WorkerRecord> {
+fn read(row: &DbRow) -> Result<WorkerRecord> {
     let row = Row { row, table: "workers" };
     Ok(WorkerRecord {
         name: row.get("name")?,
@@ -18,14 +16,14 @@ fn read(row: &SqliteRow) -> Result<WorkerRecord> {
     })
 }
 
-pub(super) async fn seen(db: &SqliteMetadata, record: &WorkerRecord) -> Result<()> {
+pub(super) async fn seen(db: &SqlMetadata, record: &WorkerRecord) -> Result<()> {
     sqlx::query(
-        "INSERT INTO workers (name, pid, device, started_at, seen_at, trial) VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO workers (name, pid, device, started_at, seen_at, trial) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, device = excluded.device,
              started_at = excluded.started_at, seen_at = excluded.seen_at, trial = excluded.trial",
     )
     .bind(&record.name)
-    .bind(record.pid)
+    .bind(i64::from(record.pid))
     .bind(&record.device)
     .bind(record.started_at)
     .bind(record.seen_at)
@@ -35,11 +33,11 @@ pub(super) async fn seen(db: &SqliteMetadata, record: &WorkerRecord) -> Result<(
     Ok(())
 }
 
-pub(super) async fn all(db: &SqliteMetadata) -> Result<Vec<WorkerRecord>> {
+pub(super) async fn all(db: &SqlMetadata) -> Result<Vec<WorkerRecord>> {
     sqlx::query("SELECT * FROM workers ORDER BY name").fetch_all(&db.reader).await?.iter().map(read).collect()
 }
 
-pub(super) async fn gone(db: &SqliteMetadata, name: &str) -> Result<bool> {
-    let done = sqlx::query("DELETE FROM workers WHERE name = ?").bind(name).execute(&db.writer).await?;
+pub(super) async fn gone(db: &SqlMetadata, name: &str) -> Result<bool> {
+    let done = sqlx::query("DELETE FROM workers WHERE name = $1").bind(name).execute(&db.writer).await?;
     Ok(done.rows_affected() == 1)
 }

@@ -1,0 +1,67 @@
+//! An S3 server of a test's own.
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use std::path::PathBuf;
+
+/// The bucket there is.
+const BUCKET: &str = "kindling";
+const KEY: &str = "test-key";
+const SECRET: &str = "test-secret";
+
+/// A server with one bucket, whose objects are files of a new directory. It ends with the test.
+pub struct S3 {
+    dir: tempfile::TempDir,
+    port: u16,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl S3 {
+    /// A running server.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(dir.path().join(BUCKET)).expect("a directory");
+        let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).expect("it is there"));
+        service.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        let service = service.build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let port = listener.local_addr().expect("it has one").port();
+        runtime.spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    // A client that goes away is none of the server's business.
+                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        Self { dir, port, _runtime: runtime }
+    }
+
+    /// The address of files below a prefix.
+    pub fn url(&self, prefix: &str) -> String {
+        format!("s3://{BUCKET}/{prefix}")
+    }
+
+    /// What a process must have in its environment to use it.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port)),
+            ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+        ]
+    }
+
+    /// Where the bucket's objects lie.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join(BUCKET)
+    }
+}
