@@ -17,8 +17,8 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, fleet, openapi, predict, sample, schema, serve, train,
-    verify, worker,
+    advise, analyse, audit, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, sample, schema,
+    serve, train, verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
@@ -43,6 +43,12 @@ enum Command {
     /// Run one analysis; `serve` starts these by itself.
     #[command(hide = true)]
     Analyse(analyse::Analyse),
+    /// Make, list and revoke the keys to a service.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Make and list the projects of a service, and set what each may use.
+    #[command(subcommand)]
+    Projects(projects::Projects),
     /// Show the whole way on sample data, or on your own: upload, search, download, predict.
     Demo(demo::Demo),
     /// Write the built-in sample data set.
@@ -79,6 +85,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => args.run(),
         Command::Worker(args) => args.run(),
         Command::Analyse(args) => args.run(),
+        Command::Keys(command) => command.run(),
+        Command::Projects(command) => command.run(),
         Command::Demo(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::Fetch(args) => args.run(),

@@ -18,5 +18,6 @@ mod families;
 mod fleet;
 mod flow;
 mod harness;
+mod keys;
 mod labelling;
 mod python_client;
