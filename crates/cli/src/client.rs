@@ -117,6 +117,28 @@ impl Client {
         self.json(path, &mut response)
     }
 
+    /// Posts nothing, with headers.
+    pub(crate) fn post_asking(&self, path: &str, headers: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut request = self.with_key(self.agent.post(self.url(path)));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send_empty().map_err(|e| self.lost(path, e))?;
+        let mut response = self.good(path, response)?;
+        self.json(path, &mut response)
+    }
+
+    /// Sends bytes as the body.
+    pub(crate) fn put_bytes(&self, path: &str, bytes: &[u8], headers: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut request = self.with_key(self.agent.put(self.url(path))).header("content-type", "application/octet-stream");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send(bytes).map_err(|e| self.lost(path, e))?;
+        let mut response = self.good(path, response)?;
+        self.json(path, &mut response)
+    }
+
     fn json(&self, path: &str, response: &mut Response<Body>) -> Result<Value, Failure> {
         response.body_mut().read_json().map_err(|e| self.lost(path, e))
     }

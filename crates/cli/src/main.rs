@@ -17,7 +17,7 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, sample, schema,
+    advise, analyse, audit, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, push, sample, schema,
     serve, train, verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
@@ -37,8 +37,7 @@ struct Cli {
 enum Command {
     /// Run the service: HTTP API, page, scheduler and workers.
     Serve(serve::Serve),
-    /// Run one worker; `serve` starts these by itself.
-    #[command(hide = true)]
+    /// Run this machine's workers for services that use the same database and object store.
     Worker(worker::Worker),
     /// Run one analysis; `serve` starts these by itself.
     #[command(hide = true)]
@@ -59,6 +58,8 @@ enum Command {
     Train(train::Train),
     /// Grow a small model for each class without a service, and compare them with one for all.
     Fleet(fleet::Fleet),
+    /// Upload a data set in parts, and go on where a broken upload was.
+    Push(push::Push),
     /// Ask a model about images.
     Predict(predict::Predict),
     /// Check a downloaded model again: its files, its sizes, its accuracy.
@@ -92,6 +93,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Fetch(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Fleet(args) => args.run(),
+        Command::Push(args) => args.run(),
         Command::Predict(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Audit(args) => args.run(),

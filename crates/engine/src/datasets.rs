@@ -115,7 +115,7 @@ impl Service {
     /// The data set is not waiting for content ([`ErrorCode::DatasetSealed`], [`ErrorCode::DatasetNotReady`]);
     /// or the content was refused, which is kept in the record too, and other content may be uploaded.
     pub async fn seal_dataset(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
-        let result = self.seal(id, source).await;
+        let result = self.seal(id, async { Ok(source.to_owned()) }, 0).await;
         if source.starts_with(self.scratch())
             && let Err(error) = tokio::fs::remove_file(source).await
         {
@@ -134,7 +134,14 @@ impl Service {
         limits
     }
 
-    async fn seal(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
+    /// Seals with the archive or directory that `source` gives, once it is known that the data set waits for one. Of what the
+    /// project has, `freed` bytes go when that is done.
+    pub(crate) async fn seal(
+        &self,
+        id: &DatasetId,
+        source: impl Future<Output = Result<PathBuf, EngineError>>,
+        freed: u64,
+    ) -> Result<DatasetRecord, EngineError> {
         let open = [DatasetState::Empty, DatasetState::Refused];
         let meta = &self.store().meta;
         if !meta.update_dataset(id, &open, &DatasetUpdate::to(DatasetState::Processing), now_ms()).await? {
@@ -153,13 +160,16 @@ impl Service {
         let record = meta.dataset(id).await?;
         let labels = labels_of(record.labels);
         let limits = self.limits_for(record.kind);
-        let (directory, source) = (self.scratch().join(format!("ingest-{id}")), source.to_owned());
+        let directory = self.scratch().join(format!("ingest-{id}"));
         let out = directory.clone();
         let beats = AbortOnDropHandle::new(tokio::spawn(self.keep_reading(id.clone())));
-        let read =
-            blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await;
+        let read = async {
+            let source = source.await?;
+            blocking(move || Ok(ingest_as(labels, &source, &out, &limits, &|_| {}, &AtomicBool::new(false))?)).await
+        };
+        let read = read.await;
         let kept = match &read {
-            Ok(_) => self.keep_content(&record, &directory).await,
+            Ok(_) => self.keep_content(&record, &directory, freed).await,
             Err(_) => Ok(()),
         };
         let read = read.and_then(|manifest| kept.map(|()| manifest));
@@ -190,10 +200,10 @@ impl Service {
 
     /// Puts what was read among the files, if the project has room for it. What a process killed before it could say so
     /// left there is removed first.
-    async fn keep_content(&self, record: &DatasetRecord, directory: &Path) -> Result<(), EngineError> {
+    async fn keep_content(&self, record: &DatasetRecord, directory: &Path, freed: u64) -> Result<(), EngineError> {
         let (id, files) = (&record.id, &self.store().files);
         let _one_at_a_time = self.admission().lock().await;
-        self.check_folder(&record.project, directory).await?;
+        self.check_folder(&record.project, directory, freed).await?;
         files.delete_prefix(&key(id)).await?;
         let moved = files.move_dir(&key(id), directory).await;
         if moved.is_err() {

@@ -31,6 +31,7 @@ mod space;
 mod tasks;
 mod teacher;
 mod unknown;
+mod uploads;
 mod warm_start;
 mod worker;
 

@@ -88,15 +88,20 @@ impl Service {
         }
     }
 
-    /// The same of a folder that is to be kept, which is removed if it may not be.
-    pub(crate) async fn check_folder(&self, project: &ProjectId, folder: &Path) -> Result<(), EngineError> {
+    /// The same of a folder that is to be kept, in the place of `freed` bytes; it is removed if it may not be.
+    pub(crate) async fn check_folder(
+        &self,
+        project: &ProjectId,
+        folder: &Path,
+        freed: u64,
+    ) -> Result<(), EngineError> {
         // Where there is no limit, nothing needs to be counted.
         if self.room(project).await?.is_none() {
             return Ok(());
         }
         let counted: PathBuf = folder.to_owned();
         let bytes = blocking(move || folder_bytes(&counted).map_err(EngineError::io(counted))).await?;
-        let fits = self.check_room(project, bytes).await;
+        let fits = self.check_room(project, bytes.saturating_sub(freed)).await;
         if fits.is_err() {
             tokio::fs::remove_dir_all(folder).await.map_err(EngineError::io(folder))?;
         }

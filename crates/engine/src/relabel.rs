@@ -52,7 +52,7 @@ impl Service {
         let out = directory.clone();
         let manifest: Manifest = blocking(move || Ok(relabel(&dataset, &changes, &out, &limits)?)).await?;
         let _one_at_a_time = self.admission().lock().await;
-        self.check_folder(&old.project, &directory).await?;
+        self.check_folder(&old.project, &directory, 0).await?;
 
         // Files first: a record that says ready has its content. A process killed in between leaves a
         // record in processing, which the next start refuses, or a folder that no record names.

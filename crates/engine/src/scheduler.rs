@@ -76,6 +76,7 @@ impl Scheduler {
                 store.queue.push(&job).await?;
             }
             self.service.refuse_abandoned(now).await?;
+            self.service.sweep_uploads(now).await?;
         }
         let mut tasks = store.meta.active_tasks().await?;
         // Of a fleet one task runs after the other, so that to the rest it is one task.

@@ -93,6 +93,16 @@ pub fn about(code: ErrorCode) -> About {
             "There is no such draft data set",
             "No draft has this id; it may have been deleted. GET /v1/drafts lists those there are.",
         ),
+        ErrorCode::UploadNotFound => (
+            S::NOT_FOUND,
+            "There is no such upload",
+            "No upload has this id: it was completed, given up, or left for a week. POST /v1/uploads begins one.",
+        ),
+        ErrorCode::UploadIncomplete => (
+            S::CONFLICT,
+            "Parts of the upload are missing",
+            "GET /v1/uploads/{id} lists the parts that are here. Send the others, then complete it.",
+        ),
         ErrorCode::ExampleNotFound => (
             S::NOT_FOUND,
             "There is no such example",

@@ -165,5 +165,6 @@ ids! {
     task_id -> TaskId, TaskNotFound, "task";
     draft_id -> DraftId, DraftNotFound, "draft data set";
     fleet_id -> FleetId, FleetNotFound, "fleet";
+    upload_id -> UploadId, UploadNotFound, "upload";
     model_id -> ModelId, ModelNotFound, "model";
 }

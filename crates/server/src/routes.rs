@@ -16,6 +16,7 @@ use crate::api::drafts::{
     SuggestedView,
 };
 use crate::api::predict::{Answers, Images};
+use crate::api::uploads::{NewUpload, Upload, UploadPart};
 use crate::app::Host;
 use crate::middleware::{RouteName, around, guard, panicked};
 use crate::openapi::{self, Op, op};
@@ -53,7 +54,7 @@ verbs!(get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE);
 
 /// Every route there is. GET answers HEAD too.
 pub(crate) fn table() -> Vec<Route> {
-    [datasets(), doubts(), drafts(), tasks(), fleets(), models(), service(), page_routes()]
+    [datasets(), uploads(), doubts(), drafts(), tasks(), fleets(), models(), service(), page_routes()]
         .into_iter()
         .flatten()
         .collect()
@@ -141,6 +142,69 @@ fn datasets() -> Vec<Route> {
                 .gives_bytes(200, "image/*", "The picture.")
                 .gives_nothing(304, "Known.")
                 .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady, E::ExampleNotFound]),
+        ),
+    ]
+}
+
+fn uploads() -> Vec<Route> {
+    use api::uploads as u;
+    let o = |id, summary| op("uploads", id, summary);
+    vec![
+        post(
+            "/v1/uploads",
+            u::begin,
+            o("beginUpload", "Begins an upload in parts, for archives of many gigabytes and connections that break.")
+                .about(
+                    "Parts are sent in any order, several at a time; what was received stays when a connection breaks. \
+                     GET tells which parts are here. An upload that is not completed within a week is dropped.",
+                )
+                .takes::<NewUpload>()
+                .once()
+                .gives::<Upload>(201, "Begun; Location says where.")
+                .problems(&[E::QuotaExceeded, E::InvalidRequest, E::DatasetNotFound, E::DatasetSealed, E::DatasetNotReady]),
+        ),
+        get(
+            "/v1/uploads/{id}",
+            u::get,
+            o("getUpload", "Which parts are here.").gives::<Upload>(200, "The upload.").problems(&[E::UploadNotFound]),
+        ),
+        put(
+            "/v1/uploads/{id}/parts/{number}",
+            u::put_part,
+            o("uploadPart", "Takes a part, in place of one of its number.")
+                .header("Content-Digest", "`sha-256=:…:` (RFC 9530); compared with what arrives.")
+                .header("x-content-sha256", "The same in hexadecimal.")
+                .takes_bytes("application/octet-stream")
+                .gives::<UploadPart>(200, "It is here.")
+                .problems(&[E::InvalidRequest, E::UploadNotFound, E::InvalidArchive]),
+        ),
+        post(
+            "/v1/uploads/{id}/complete",
+            u::complete,
+            o("completeUpload", "Joins the parts, reads the archive and seals the data set.")
+                .header("Prefer", "`respond-async`: answer 202 while the archive is being read.")
+                .gives::<Dataset>(200, "Sealed; the upload is gone.")
+                .gives::<Dataset>(202, "Being read; ask for the data set until its state is `ready` or `refused`.")
+                .problems(&[E::QuotaExceeded, 
+                    E::UploadNotFound,
+                    E::UploadIncomplete,
+                    E::DatasetNotFound,
+                    E::DatasetSealed,
+                    E::DatasetNotReady,
+                    E::InvalidArchive,
+                    E::UnsafePath,
+                    E::NestedArchive,
+                    E::ArchiveTooLarge,
+                    E::InvalidLayout,
+                    E::TooFewExamples,
+                ]),
+        ),
+        delete(
+            "/v1/uploads/{id}",
+            u::give_up,
+            o("giveUpUpload", "Drops an upload and its parts.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::UploadNotFound]),
         ),
     ]
 }

@@ -33,6 +33,10 @@ words!(
         FileNotFound = "file_not_found",
         /// No draft data set has this id.
         DraftNotFound = "draft_not_found",
+        /// No upload has this id.
+        UploadNotFound = "upload_not_found",
+        /// Parts of the upload are missing.
+        UploadIncomplete = "upload_incomplete",
         /// The data set has no example of this number.
         ExampleNotFound = "example_not_found",
         /// No analysis of this kind was asked for.

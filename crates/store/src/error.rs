@@ -167,9 +167,8 @@ impl StoreError {
             Self::NotFound { what: Noun::Analysis, .. } => ErrorCode::AnalysisNotFound,
             Self::NotFound { what: Noun::Draft, .. } => ErrorCode::DraftNotFound,
             Self::NotFound { what: Noun::DraftExample, .. } => ErrorCode::ExampleNotFound,
-            Self::NotFound { what: Noun::Trial | Noun::Project | Noun::Key | Noun::Upload | Noun::Webhook, .. } => {
-                ErrorCode::NotFound
-            }
+            Self::NotFound { what: Noun::Upload, .. } => ErrorCode::UploadNotFound,
+            Self::NotFound { what: Noun::Trial | Noun::Project | Noun::Key | Noun::Webhook, .. } => ErrorCode::NotFound,
             Self::DatasetNotReady { .. } => ErrorCode::DatasetNotReady,
             Self::Exists { .. }
             | Self::NotFinite { .. }

@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod openapi;
 pub(crate) mod predict;
 pub(crate) mod projects;
+pub(crate) mod push;
 pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod serve;

@@ -256,7 +256,7 @@ impl Service {
             return Err(EngineError::refused(ErrorCode::ArchiveTooLarge, what));
         }
         let _one_at_a_time = self.admission().lock().await;
-        self.check_folder(&draft.project, &out).await?;
+        self.check_folder(&draft.project, &out, 0).await?;
         let prefix = format!("{}/{}", key(id), DraftId::new());
         self.store().files.move_dir(&prefix, &out).await?;
         let (pack, now) = (format!("{prefix}/{PICTURES}"), now_ms());

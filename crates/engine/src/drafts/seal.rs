@@ -57,7 +57,7 @@ impl Service {
         let read = move || Ok(ingest_draft(labels, &examples, &to, &limits, &|_| {}, &AtomicBool::new(false))?);
         let manifest: Manifest = blocking(read).await?;
         let _one_at_a_time = self.admission().lock().await;
-        self.check_folder(&draft.project, &out).await?;
+        self.check_folder(&draft.project, &out, 0).await?;
 
         // As with a relabelled data set: files first, so that a record that says ready has its content.
         let now = now_ms();

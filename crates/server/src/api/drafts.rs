@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Answered;
-use super::upload::{Unfinished, check_digest, receive};
+use super::upload::{Unfinished, check_digest, receive_archive};
 use crate::request::{JsonBody, Page, Query, draft_id, limit};
 use crate::views::{BoxView, Dataset, List};
 use crate::{Problem, app::App, files, idempotency, words};
@@ -328,7 +328,7 @@ pub(crate) async fn add_pictures(
     let headers = request.headers().clone();
     let path = app.service().draft_upload_path();
     let unfinished = Unfinished(Some(path.clone()));
-    let hash = receive(&app, request, &path).await?;
+    let hash = receive_archive(&app, request, &path).await?;
     check_digest(&headers, &hash)?;
     let (path, service) = (unfinished.hand_over(), app.service().clone());
     // On a task of its own: a client who hangs up now has delivered everything.

@@ -12,6 +12,7 @@ pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod tasks;
 pub(crate) mod upload;
+pub(crate) mod uploads;
 
 /// What most handlers answer with.
 pub(crate) type Answered = Result<axum::response::Response, crate::Problem>;

@@ -48,7 +48,7 @@ pub(crate) async fn put(app: App, Path(id): Path<String>, request: Request) -> A
     let headers = request.headers().clone();
     let path = app.service().upload_path(&id);
     let unfinished = Unfinished(Some(path.clone()));
-    let hash = receive(&app, request, &path).await?;
+    let hash = receive_archive(&app, request, &path).await?;
     check_digest(&headers, &hash)?;
     let path = unfinished.hand_over();
     let service = app.service().clone();
@@ -56,13 +56,13 @@ pub(crate) async fn put(app: App, Path(id): Path<String>, request: Request) -> A
     // On a task of its own: a client who hangs up now has delivered everything.
     let sealed = tokio::spawn(async move { service.seal_dataset(&sealing, &path).await });
     if prefers_async(&headers) {
-        return started(&app, &id, &hash, || sealed.is_finished()).await;
+        return Ok(with_hash(started(&app, &id, || sealed.is_finished()).await?, &hash));
     }
     let record = sealed.await.map_err(Problem::internal)??;
     Ok(with_hash(Json(Dataset::from(record)).into_response(), &hash))
 }
 
-fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
+pub(super) fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
     let id = &record.id;
     match record.state {
         DatasetState::Empty | DatasetState::Refused => Ok(()),
@@ -84,7 +84,7 @@ fn too_large(limit: u64) -> Problem {
 
 /// Writes the body to the path, if it is no larger than is accepted and than the project has room for; returns the
 /// SHA-256 of what came.
-pub(super) async fn receive(app: &App, request: Request, path: &FilePath) -> Result<[u8; 32], Problem> {
+pub(super) async fn receive_archive(app: &App, request: Request, path: &FilePath) -> Result<[u8; 32], Problem> {
     let most = app.config().max_upload_bytes;
     let length = content_length(request.headers()).unwrap_or(0);
     if length > most {
@@ -92,15 +92,15 @@ pub(super) async fn receive(app: &App, request: Request, path: &FilePath) -> Res
     }
     app.service().check_room(app.project(), length).await?;
     let room = app.service().room(app.project()).await?.unwrap_or(u64::MAX);
-    let hash = write(request.into_body(), path, most.min(room), app.config().upload_idle).await?;
-    if hash.is_none() && room < most {
+    let received = receive(request.into_body(), path, most.min(room), app.config().upload_idle).await;
+    if room < most && received.as_ref().is_err_and(|problem| problem.code == ErrorCode::ArchiveTooLarge) {
         app.service().check_room(app.project(), room + 1).await?;
     }
-    hash.ok_or_else(|| too_large(most))
+    received
 }
 
-/// Writes the body to the path; returns the SHA-256 of what came, or nothing if that is too much.
-async fn write(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<Option<[u8; 32]>, Problem> {
+/// Writes the body to the path; returns the SHA-256 of what came.
+pub(super) async fn receive(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<[u8; 32], Problem> {
     let file = tokio::fs::File::create(path).await.map_err(disk)?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
     let mut hash = Sha256::new();
@@ -119,7 +119,7 @@ async fn write(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Resul
         let chunk = chunk.map_err(|e| Problem::request(format!("the upload broke off after {received} bytes: {e}")))?;
         received += chunk.len() as u64;
         if received > limit {
-            return Ok(None);
+            return Err(too_large(limit));
         }
         hash.update(&chunk);
         file.write_all(&chunk).await.map_err(disk)?;
@@ -129,7 +129,7 @@ async fn write(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Resul
         return Err(Problem::new(ErrorCode::InvalidArchive, detail));
     }
     file.flush().await.map_err(disk)?;
-    Ok(Some(hash.finalize().into()))
+    Ok(hash.finalize().into())
 }
 
 fn disk(error: std::io::Error) -> Problem {
@@ -177,13 +177,13 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// `Prefer: respond-async` (RFC 7240).
-fn prefers_async(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
     let given = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     given.flat_map(|v| v.split(',')).any(|one| one.trim().eq_ignore_ascii_case("respond-async"))
 }
 
 /// Answers 202 once the reading has begun, so that the state seen next is not the one before.
-async fn started(app: &App, id: &DatasetId, hash: &[u8; 32], ended: impl Fn() -> bool) -> Answered {
+pub(super) async fn started(app: &App, id: &DatasetId, ended: impl Fn() -> bool) -> Answered {
     let before = app.service().dataset(id).await?;
     let mut record = before;
     for _ in 0..100 {
@@ -199,7 +199,7 @@ async fn started(app: &App, id: &DatasetId, hash: &[u8; 32], ended: impl Fn() ->
     let location = [(header::LOCATION, format!("/v1/datasets/{id}"))];
     let mut response = (StatusCode::ACCEPTED, location, Json(Dataset::from(record))).into_response();
     response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
-    Ok(with_hash(response, hash))
+    Ok(response)
 }
 
 fn with_hash(mut response: Response, hash: &[u8; 32]) -> Response {

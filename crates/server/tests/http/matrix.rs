@@ -5,7 +5,7 @@
 use axum::body::Body;
 use axum::http::Method;
 use kindling_engine::run_analysis;
-use kindling_spec::{DatasetId, DraftId, FleetId, ModelId, ProjectId, Scope, TaskId};
+use kindling_spec::{DatasetId, DraftId, FleetId, ModelId, ProjectId, Scope, TaskId, UploadId};
 use kindling_store::Quota;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,9 @@ const PUBLIC: [&str; 13] = [
     "showLogin",
     "showProblem",
 ];
+
+/// What is uploaded in parts, of which there is one.
+const PART: &[u8] = b"no archive";
 
 /// An operation of the document.
 struct Operation {
@@ -105,8 +108,11 @@ impl Things {
             "background": ["neither"], "constraints": {"max_weights_bytes": 100_000}, "budget": {"seconds": 90},
         });
         let fleet = a.post("/v1/fleets", &fleet).await.is(201).json()["id"].as_str().unwrap().to_owned();
-        let ids = [dataset, task.to_string(), model.to_string(), draft, fleet];
-        Self(["datasets", "tasks", "models", "drafts", "fleets"].into_iter().zip(ids).collect())
+        let waiting = a.empty_dataset().await;
+        let upload = a.post("/v1/uploads", &json!({"dataset": waiting, "bytes": PART.len()})).await.is(201);
+        let upload = upload.json()["id"].as_str().unwrap().to_owned();
+        let ids = [dataset, task.to_string(), model.to_string(), draft, fleet, upload];
+        Self(["datasets", "tasks", "models", "drafts", "fleets", "uploads"].into_iter().zip(ids).collect())
     }
 
     /// Ids of the same form that name nothing.
@@ -117,6 +123,7 @@ impl Things {
             ("models", ModelId::new().to_string()),
             ("drafts", DraftId::new().to_string()),
             ("fleets", FleetId::new().to_string()),
+            ("uploads", UploadId::new().to_string()),
         ]))
     }
 
@@ -127,7 +134,7 @@ impl Things {
             let before = if at > 0 { parts[at - 1] } else { "" };
             match (before, *part) {
                 (kind, "{id}") if self.0.contains_key(kind) => self.0[kind].as_str(),
-                ("examples", "{number}") => "0",
+                ("examples" | "parts", "{number}") => "0",
                 ("files", "{name}") => "model.onnx",
                 (_, part) if !part.contains('{') => part,
                 (before, part) => panic!(
@@ -146,6 +153,7 @@ impl Things {
         }
         let json = match operation.id.as_str() {
             "uploadContent" => return archive(&["fire", "smoke"], 14),
+            "uploadPart" => return PART.to_vec(),
             "addPictures" => return zip(&[("more.png".to_owned(), png(950, 24))]),
             "predict" => return png(960, 24),
             "searchDoubts" | "seekAdvice" | "sealDraft" => json!({}),
@@ -306,11 +314,12 @@ async fn a_body_that_names_another_projects_things_names_nothing() {
         warm
     };
     type Request<'a> = (&'a str, u16, &'a str, Box<dyn Fn(&Things) -> Value + 'a>);
-    let requests: [Request; 5] = [
+    let requests: [Request; 6] = [
         ("/v1/tasks", 404, "dataset_not_found", Box::new(|t| spec(&t.0["datasets"]))),
         ("/v1/tasks", 422, "invalid_spec", Box::new(|t| warm(&t.0["models"]))),
         ("/v1/fleets", 404, "dataset_not_found", Box::new(|t| fleet(&t.0["datasets"]))),
         ("/v1/drafts", 404, "dataset_not_found", Box::new(|t| json!({"from": t.0["datasets"]}))),
+        ("/v1/uploads", 404, "dataset_not_found", Box::new(|t| json!({"dataset": t.0["datasets"], "bytes": 9}))),
         (&suggest, 404, "model_not_found", Box::new(|t| json!({"model": t.0["models"]}))),
     ];
     for (path, status, code, body) in requests {
