@@ -131,7 +131,8 @@ impl Access {
             return Ok(false);
         }
         let keyed = service.has_keys().await?;
-        self.keyed.store(keyed, Ordering::Relaxed);
+        // Another request may have seen the first key meanwhile: what is true stays so.
+        self.keyed.fetch_or(keyed, Ordering::Relaxed);
         *lock(&self.looked) = Some(Instant::now());
         Ok(keyed)
     }

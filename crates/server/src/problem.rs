@@ -272,7 +272,7 @@ impl Problem {
 
     /// It may be tried again after so long.
     pub(crate) fn after(self, wait: Duration) -> Self {
-        self.with_header(header::RETRY_AFTER, wait.as_secs_f64().ceil().max(1.0).min(f64::from(u32::MAX)) as u32)
+        self.with_header(header::RETRY_AFTER, wait.as_secs_f64().ceil().clamp(1.0, f64::from(u32::MAX)) as u32)
     }
 
     /// As the client sees it.
