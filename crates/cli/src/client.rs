@@ -97,7 +97,8 @@ impl Client {
 
     /// Posts JSON.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let response = self.with_key(self.agent.post(self.url(path))).send_json(body).map_err(|e| self.lost(path, e))?;
+        let response =
+            self.with_key(self.agent.post(self.url(path))).send_json(body).map_err(|e| self.lost(path, e))?;
         let mut response = self.good(path, response)?;
         self.json(path, &mut response)
     }
@@ -130,7 +131,8 @@ impl Client {
 
     /// Sends bytes as the body.
     pub(crate) fn put_bytes(&self, path: &str, bytes: &[u8], headers: &[(&str, &str)]) -> Result<Value, Failure> {
-        let mut request = self.with_key(self.agent.put(self.url(path))).header("content-type", "application/octet-stream");
+        let mut request =
+            self.with_key(self.agent.put(self.url(path))).header("content-type", "application/octet-stream");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

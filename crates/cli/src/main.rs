@@ -17,8 +17,8 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, push, sample, schema,
-    serve, train, verify, worker,
+    advise, analyse, audit, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, push, sample,
+    schema, serve, train, verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;

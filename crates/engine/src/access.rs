@@ -190,12 +190,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let service = Service::open(dir.path(), kindling_data::Limits::default()).await.unwrap();
         assert!(!service.has_keys().await.unwrap());
-        let new = |expires_at| NewKey {
-            name: "laptop".into(),
-            project: ProjectId::local(),
-            scope: Scope::Write,
-            expires_at,
-        };
+        let new =
+            |expires_at| NewKey { name: "laptop".into(), project: ProjectId::local(), scope: Scope::Write, expires_at };
         let (record, text) = service.create_key(new(None)).await.unwrap();
         let (other, _) = service.create_key(new(None)).await.unwrap();
         assert_eq!(service.authenticate(&text).await.unwrap().map(|key| key.id), Some(record.id.clone()));

@@ -89,12 +89,7 @@ impl Service {
     }
 
     /// The same of a folder that is to be kept, in the place of `freed` bytes; it is removed if it may not be.
-    pub(crate) async fn check_folder(
-        &self,
-        project: &ProjectId,
-        folder: &Path,
-        freed: u64,
-    ) -> Result<(), EngineError> {
+    pub(crate) async fn check_folder(&self, project: &ProjectId, folder: &Path, freed: u64) -> Result<(), EngineError> {
         // Where there is no limit, nothing needs to be counted.
         if self.room(project).await?.is_none() {
             return Ok(());

@@ -78,7 +78,9 @@ impl Access {
         }
         let Some(text) = given(headers)? else {
             self.pace(address)?;
-            return Err(unauthorized("this address wants a key: send `Authorization: Bearer kdl_…`, or log in at /login"));
+            return Err(unauthorized(
+                "this address wants a key: send `Authorization: Bearer kdl_…`, or log in at /login",
+            ));
         };
         let Known { key, service, .. } = self.authenticate(host.whole_service(), text, address).await?;
         tracing::Span::current().record("key", key.id.as_str());
@@ -111,7 +113,8 @@ impl Access {
         let Some(key) = service.authenticate(text).await? else {
             lock(&self.known).remove(&hash);
             // The right key is taken however many wrong ones come from its address: a proxy's is everyone's.
-            self.wrong.take(&network(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())), "wrong keys from this address")?;
+            self.wrong
+                .take(&network(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())), "wrong keys from this address")?;
             return Err(unauthorized("the key is not known, has expired or was revoked"));
         };
         let known = Known { service: service.for_project(&key.project), key, seen: Instant::now() };

@@ -109,7 +109,7 @@ fn datasets() -> Vec<Route> {
                 .takes_bytes("application/octet-stream")
                 .gives::<Dataset>(200, "Sealed.")
                 .gives::<Dataset>(202, "Being read; ask for the data set until its state is `ready` or `refused`.")
-                .problems(&[E::QuotaExceeded, 
+                .problems(&[E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DatasetNotFound,
                     E::DatasetSealed,
@@ -161,7 +161,13 @@ fn uploads() -> Vec<Route> {
                 .takes::<NewUpload>()
                 .once()
                 .gives::<Upload>(201, "Begun; Location says where.")
-                .problems(&[E::QuotaExceeded, E::InvalidRequest, E::DatasetNotFound, E::DatasetSealed, E::DatasetNotReady]),
+                .problems(&[
+                    E::QuotaExceeded,
+                    E::InvalidRequest,
+                    E::DatasetNotFound,
+                    E::DatasetSealed,
+                    E::DatasetNotReady,
+                ]),
         ),
         get(
             "/v1/uploads/{id}",
@@ -185,7 +191,8 @@ fn uploads() -> Vec<Route> {
                 .header("Prefer", "`respond-async`: answer 202 while the archive is being read.")
                 .gives::<Dataset>(200, "Sealed; the upload is gone.")
                 .gives::<Dataset>(202, "Being read; ask for the data set until its state is `ready` or `refused`.")
-                .problems(&[E::QuotaExceeded, 
+                .problems(&[
+                    E::QuotaExceeded,
                     E::UploadNotFound,
                     E::UploadIncomplete,
                     E::DatasetNotFound,
@@ -245,7 +252,8 @@ fn doubts() -> Vec<Route> {
                 .takes::<Relabel>()
                 .once()
                 .gives::<Dataset>(201, "Made and ready; Location says where.")
-                .problems(&[E::QuotaExceeded, 
+                .problems(&[
+                    E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DatasetNotFound,
                     E::DatasetNotReady,
@@ -309,7 +317,7 @@ fn drafts() -> Vec<Route> {
                 .header("x-content-sha256", "The same in hexadecimal.")
                 .takes_bytes("application/octet-stream")
                 .gives::<AddedView>(200, "What was added.")
-                .problems(&[E::QuotaExceeded, 
+                .problems(&[E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DraftNotFound,
                     E::InvalidArchive,
@@ -403,7 +411,13 @@ fn tasks() -> Vec<Route> {
                 .takes_named("TaskSpec")
                 .once()
                 .gives::<TaskWithProgress>(201, "Posted; Location says where.")
-                .problems(&[E::QuotaExceeded, E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::LimitsTooTight]),
+                .problems(&[
+                    E::QuotaExceeded,
+                    E::InvalidSpec,
+                    E::DatasetNotFound,
+                    E::DatasetNotReady,
+                    E::LimitsTooTight,
+                ]),
         ),
         get("/v1/tasks", t::list, o("listTasks", "Tasks, newest first.").paged().lists::<Task>("A page of tasks.")),
         get(

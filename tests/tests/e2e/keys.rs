@@ -34,7 +34,8 @@ fn each_project_has_its_own_and_a_revoked_key_opens_nothing() {
         let made = json_of(&data, &["keys", "create", "--name", "test", "--scope", scope, "--project", project]);
         (made["key"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
     };
-    let ((hill, hill_id), (reader, _), (valley, _)) = (key("hill", "write"), key("hill", "read"), key("valley", "admin"));
+    let ((hill, hill_id), (reader, _), (valley, _)) =
+        (key("hill", "write"), key("hill", "read"), key("valley", "admin"));
     let server = Server::start(&data, 0);
     server.get("/v1/datasets").assert_problem("unauthorized", 401);
     assert_eq!(server.get("/healthz").status, 200);

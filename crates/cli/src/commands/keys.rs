@@ -192,7 +192,10 @@ mod tests {
             revoked_at: None,
         };
         let told = about(&key, "hill");
-        assert_eq!((&told["state"], &told["scope"], &told["project"]), (&json!("expired"), &json!("write"), &json!("hill")));
+        assert_eq!(
+            (&told["state"], &told["scope"], &told["project"]),
+            (&json!("expired"), &json!("write"), &json!("hill"))
+        );
         assert!(!told.to_string().contains("0123"));
         assert_eq!(date(1000), "1970-01-01T00:00:01Z");
     }

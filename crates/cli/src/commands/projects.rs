@@ -192,13 +192,9 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_people_write_them() {
-        for (text, expected) in [
-            ("10GB", 10_000_000_000),
-            ("1.5 MB", 1_500_000),
-            ("512MiB", 536_870_912),
-            ("1000", 1000),
-            ("7b", 7),
-        ] {
+        for (text, expected) in
+            [("10GB", 10_000_000_000), ("1.5 MB", 1_500_000), ("512MiB", 536_870_912), ("1000", 1000), ("7b", 7)]
+        {
             assert_eq!(bytes(text), Ok(Limit(Some(expected))), "{text}");
         }
         assert_eq!((bytes("none"), count("none"), count("3")), (Ok(Limit(None)), Ok(Limit(None)), Ok(Limit(Some(3)))));

@@ -13,9 +13,7 @@ pub use suggest::{Accept, Suggested};
 use image::{DynamicImage, ImageFormat};
 use kindling_data::{Broken, Labels, Limits, PICTURES, decode_image, read_pictures};
 use kindling_spec::{DatasetId, DraftId, ErrorCode, ProjectId};
-use kindling_store::{
-    Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftRecord, DraftState, LabelKind, Noun,
-};
+use kindling_store::{Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftRecord, DraftState, LabelKind, Noun};
 use serde::Deserialize;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

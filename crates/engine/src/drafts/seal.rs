@@ -3,8 +3,7 @@
 use kindling_data::{DraftExample, DraftLabel, Example, Labels, Manifest, ingest_draft};
 use kindling_spec::{DatasetId, DatasetState, DraftId, ErrorCode, ProjectId, TaskKind};
 use kindling_store::{
-    Annotation, DatasetRecord, DatasetUpdate, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, LabelKind,
-    Noun,
+    Annotation, DatasetRecord, DatasetUpdate, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, LabelKind, Noun,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};

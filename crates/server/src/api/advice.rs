@@ -42,12 +42,7 @@ pub(crate) struct TaskAdvice {
     report: Option<AdviceReport>,
 }
 
-pub(crate) async fn start(
-    app: App,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn start(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = task_id(&id)?;
     let options: AdviceOptions = body.parse_or_default()?;
     let service = app.service().clone();

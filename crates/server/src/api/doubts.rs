@@ -123,12 +123,7 @@ pub(crate) struct Doubts {
     next: Option<String>,
 }
 
-pub(crate) async fn start(
-    app: App,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn start(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = dataset_id(&id)?;
     let options: DoubtOptions = body.parse_or_default()?;
     let service = app.service().clone();
@@ -195,12 +190,7 @@ pub(crate) struct LabelChange {
     remove: bool,
 }
 
-pub(crate) async fn relabel(
-    app: App,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn relabel(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = dataset_id(&id)?;
     let wanted: Relabel = body.parse()?;
     let service = app.service().clone();

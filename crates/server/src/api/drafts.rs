@@ -388,11 +388,7 @@ pub(crate) async fn example(app: App, Path((id, number)): Path<(String, String)>
     Ok(Json(DraftExample::new(&id, record)).into_response())
 }
 
-pub(crate) async fn label(
-    app: App,
-    Path((id, number)): Path<(String, String)>,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn label(app: App, Path((id, number)): Path<(String, String)>, body: JsonBody) -> Answered {
     let (id, before) = find(&app, &id, &number).await?;
     let wanted: LabelRequest = body.parse()?;
     let saved = app.service().label_example(&id, before.number, &wanted).await?;
@@ -456,12 +452,7 @@ pub(crate) async fn accept(app: App, Path(id): Path<String>, body: JsonBody) -> 
     Ok(Json(Accepted { accepted }).into_response())
 }
 
-pub(crate) async fn seal(
-    app: App,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn seal(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let (id, wanted) = (draft_id(&id)?, body.parse_or_default::<Seal>()?);
     let service = app.service().clone();
     let scope = format!("POST /v1/drafts/{id}/seal");

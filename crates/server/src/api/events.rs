@@ -46,7 +46,8 @@ pub(crate) async fn stream_of(
             Problem::request("`Last-Event-ID` (or `after`) must be the id of an event, a whole number")
         })?,
     };
-    let events = events(Cursor { app, id, last, ready: VecDeque::new(), phase: Phase::Following, welcome: Instant::now() });
+    let events =
+        events(Cursor { app, id, last, ready: VecDeque::new(), phase: Phase::Following, welcome: Instant::now() });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let out = response.headers_mut();

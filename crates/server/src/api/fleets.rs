@@ -49,12 +49,7 @@ pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(view(app.service(), record).await?).into_response())
 }
 
-pub(crate) async fn cancel(
-    app: App,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn cancel(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = fleet_id(&id)?;
     let service = app.service().clone();
     let scope = format!("POST /v1/fleets/{id}/cancel");

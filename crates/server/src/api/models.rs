@@ -32,11 +32,7 @@ pub(crate) async fn make_files(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(app.service().model(&id).await?.card).into_response())
 }
 
-pub(crate) async fn file(
-    app: App,
-    Path((id, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answered {
+pub(crate) async fn file(app: App, Path((id, name)): Path<(String, String)>, headers: HeaderMap) -> Answered {
     let (record, path) = app.service().model_file(&model_id(&id)?, &name).await?;
     let file = tokio::fs::File::open(&path).await.map_err(Problem::internal)?.into_std().await;
     let offer = files::Offer {

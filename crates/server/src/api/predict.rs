@@ -92,12 +92,7 @@ pub(crate) struct ImageAnswer {
 /// An image, named or not, or why it was not read.
 type Sent = (Option<String>, Result<Bytes, Problem>);
 
-pub(crate) async fn predict(
-    app: App,
-    Path(id): Path<String>,
-    Query(wish): Query<Wish>,
-    request: Request,
-) -> Answered {
+pub(crate) async fn predict(app: App, Path(id): Path<String>, Query(wish): Query<Wish>, request: Request) -> Answered {
     let (id, heatmap, at_least) = (model_id(&id)?, wish.heatmap()?, wish.at_least()?);
     // A model that is not there is said before an upload is waited for.
     app.service().model(&id).await?;

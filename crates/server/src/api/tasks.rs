@@ -43,12 +43,7 @@ pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(view(app.service(), record).await?).into_response())
 }
 
-pub(crate) async fn cancel(
-    app: App,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn cancel(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = task_id(&id)?;
     let service = app.service().clone();
     let scope = format!("POST /v1/tasks/{id}/cancel");
@@ -59,12 +54,7 @@ pub(crate) async fn cancel(
     .await
 }
 
-pub(crate) async fn resume(
-    app: App,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn resume(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = task_id(&id)?;
     let more: MoreBudget = body.parse_or_default()?;
     if more.trials == Some(0) || more.seconds.is_some_and(|s| s.is_nan() || s <= 0.0) {

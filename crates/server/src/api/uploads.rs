@@ -94,11 +94,7 @@ pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(Upload::from(record)).into_response())
 }
 
-pub(crate) async fn put_part(
-    app: App,
-    Path((id, number)): Path<(String, String)>,
-    request: Request,
-) -> Answered {
+pub(crate) async fn put_part(app: App, Path((id, number)): Path<(String, String)>, request: Request) -> Answered {
     let upload = app.service().upload(&upload_id(&id)?).await?;
     let number: u32 = number.parse().map_err(|_| {
         let shown: String = number.chars().take(20).collect();

@@ -15,11 +15,7 @@ use crate::{Problem, api::doubts::newest, app::App};
 /// Doubtful labels on a page.
 const SHOWN: u32 = 60;
 
-pub(crate) async fn show(
-    app: App,
-    Path(id): Path<String>,
-    Query(which): Query<Page>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Path(id): Path<String>, Query(which): Query<Page>) -> Result<Response, Problem> {
     let dataset = app.service().dataset(&dataset_id(&id)?).await?;
     // A data set without content has no labels to doubt.
     app.service().open_dataset(&dataset.id).await?;

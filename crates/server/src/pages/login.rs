@@ -159,7 +159,8 @@ fn with_cookie(to: Redirect, key: &str, secure: bool, age: &str) -> Result<Respo
     let secure = if secure { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={key}; Path=/; HttpOnly; SameSite=Strict{secure}{age}");
     let cookie = HeaderValue::try_from(cookie).map_err(Problem::internal)?;
-    Ok(([(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], to).into_response())
+    Ok(([(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], to)
+        .into_response())
 }
 
 #[cfg(test)]

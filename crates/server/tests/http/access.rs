@@ -40,7 +40,8 @@ async fn the_first_key_closes_the_door_and_no_key_opens_it_again() {
     let (local, id) = server.holder(&ProjectId::local(), Scope::Write).await;
     server.get(&path).await.is_problem(401, "unauthorized");
     server.get("/").await.is_problem(401, "unauthorized");
-    for open in ["/healthz", "/readyz", "/openapi.json", "/v1/schema/task-spec.json", "/assets/app.js", "/favicon.ico"] {
+    for open in ["/healthz", "/readyz", "/openapi.json", "/v1/schema/task-spec.json", "/assets/app.js", "/favicon.ico"]
+    {
         server.get(open).await.is(200);
     }
     server.get("/problems/unauthorized").await.is(200);
@@ -64,12 +65,8 @@ async fn the_first_key_closes_the_door_and_no_key_opens_it_again() {
         assert!(!refused.text().contains(&text[40..]), "a key is not repeated");
     }
     with_key(&server, &format!("bearer {text}")).await.is(200);
-    let new = NewKey {
-        name: "old".into(),
-        project: ProjectId::local(),
-        scope: Scope::Admin,
-        expires_at: Some(now() + 300),
-    };
+    let new =
+        NewKey { name: "old".into(), project: ProjectId::local(), scope: Scope::Admin, expires_at: Some(now() + 300) };
     let (_, brief) = server.service.create_key(new).await.unwrap();
     let brief = format!("Bearer {brief}");
     with_key(&server, &brief).await.is(200);
@@ -149,9 +146,7 @@ async fn a_person_logs_in_once() {
     assert!(form.text().contains("value=\"/tasks/zebra?x=1\"") && !form.text().contains(" style="), "{}", form.text());
     assert!(form.header("content-security-policy").contains("form-action 'self'"));
 
-    let post = async |body: String, headers: &[(&str, &str)]| {
-        server.send(Method::POST, "/login", headers, body).await
-    };
+    let post = async |body: String, headers: &[(&str, &str)]| server.send(Method::POST, "/login", headers, body).await;
     let wrong = post("key=kdl_1&next=%2F".into(), &[]).await.is(401);
     assert!(wrong.text().contains("role=\"alert\"") && wrong.header("set-cookie").is_empty());
     assert!(!wrong.text().contains("kdl_1"), "what was tried is not shown");
@@ -175,7 +170,10 @@ async fn a_person_logs_in_once() {
     let inside = visit("/login", cookie).await.is(200).text();
     assert!(inside.contains("Hill watch") && inside.contains("action=\"/logout\""), "{inside}");
     let left = server.send(Method::POST, "/logout", &[("cookie", cookie)], Body::empty()).await.is(303);
-    assert!(left.header("set-cookie").starts_with("kindling_key=; Path=/") && left.header("set-cookie").contains("Max-Age=0"));
+    assert!(
+        left.header("set-cookie").starts_with("kindling_key=; Path=/")
+            && left.header("set-cookie").contains("Max-Age=0")
+    );
 }
 
 fn rates(requests: u32, wrong: u32) -> Config {
@@ -253,7 +251,10 @@ fn the_document_says_how_to_send_a_key_and_what_it_must_open() {
     let document = kindling_server::openapi_document();
     let schemes = &document["components"]["securitySchemes"];
     assert_eq!((&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]), (&json!("http"), &json!("bearer")));
-    assert_eq!((&schemes["kindling_key"]["in"], &schemes["kindling_key"]["name"]), (&json!("cookie"), &json!("kindling_key")));
+    assert_eq!(
+        (&schemes["kindling_key"]["in"], &schemes["kindling_key"]["name"]),
+        (&json!("cookie"), &json!("kindling_key"))
+    );
     let post = &document["paths"]["/v1/tasks"]["post"];
     assert_eq!(post["security"], json!([{"bearer": ["write"]}, {"kindling_key": ["write"]}]));
     for status in ["401", "403", "429"] {

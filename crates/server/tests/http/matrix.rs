@@ -172,13 +172,7 @@ impl Things {
         self.ask_as(server, operation, &operation.method, headers).await
     }
 
-    async fn ask_as(
-        &self,
-        server: &Server,
-        operation: &Operation,
-        method: &Method,
-        headers: &[(&str, &str)],
-    ) -> Reply {
+    async fn ask_as(&self, server: &Server, operation: &Operation, method: &Method, headers: &[(&str, &str)]) -> Reply {
         let (path, body) = (self.fill(&operation.path), self.body(operation));
         let asked = tokio::time::timeout(Duration::from_secs(60), server.send(method.clone(), &path, headers, body));
         asked.await.unwrap_or_else(|_| panic!("{}: no end of the answer", operation.id))
@@ -254,14 +248,19 @@ async fn another_projects_things_are_not_there() {
         if operation.is_of_a_thing() || !operation.is_read() {
             continue;
         }
-        let (ours, theirs) = (things.ask(&a, operation, &[]).await.is(200), things.ask(&b, operation, &[]).await.is(200));
+        let (ours, theirs) =
+            (things.ask(&a, operation, &[]).await.is(200), things.ask(&b, operation, &[]).await.is(200));
         for (kind, id) in &things.0 {
             assert!(!theirs.text().contains(id.as_str()), "{} shows B one of A's {kind}", operation.id);
         }
         if operation.is_list {
             assert_eq!(theirs.json()["items"], json!([]), "{} shows B something", operation.id);
             let some = ours.json()["items"].as_array().is_some_and(|items| !items.is_empty());
-            assert!(some, "{} shows A nothing, so that B's empty list proves nothing: make one in `Things::make`", operation.id);
+            assert!(
+                some,
+                "{} shows A nothing, so that B's empty list proves nothing: make one in `Things::make`",
+                operation.id
+            );
         }
     }
 
@@ -336,7 +335,10 @@ async fn a_body_that_names_another_projects_things_names_nothing() {
     // The same key and body, and yet two requests.
     let body = json!({"name": "hill", "kind": "image-classification"}).to_string();
     let make = async |server: &Server| {
-        server.send(Method::POST, "/v1/datasets", &[("idempotency-key", "same")], Body::from(body.clone())).await.is(201)
+        server
+            .send(Method::POST, "/v1/datasets", &[("idempotency-key", "same")], Body::from(body.clone()))
+            .await
+            .is(201)
     };
     let (ours, theirs) = (make(&a).await, make(&b).await);
     assert_ne!(ours.json()["id"], theirs.json()["id"]);

@@ -52,7 +52,8 @@ async fn bytes_that_do_not_fit_are_not_kept() {
 
     let draft = server.post("/v1/drafts", &json!({"name": "raw", "classes": ["a"]})).await.is(201).json();
     let pictures = format!("/v1/drafts/{}/pictures", draft["id"].as_str().unwrap());
-    let add = async |seed: u64| server.send(Method::POST, &pictures, &[], zip(&[("a.png".into(), png(seed, 64))])).await;
+    let add =
+        async |seed: u64| server.send(Method::POST, &pictures, &[], zip(&[("a.png".into(), png(seed, 64))])).await;
     add(5001).await.is(200);
     assert_eq!(meta.usage(&project, 0).await.unwrap().bytes, kept(&server));
     let full = meta.usage(&project, 0).await.unwrap().bytes;
@@ -89,7 +90,9 @@ async fn studies_wait_for_each_other_and_for_tomorrow() {
     server.post("/v1/fleets", &fleet).await.is_problem(403, "quota_exceeded");
 
     let meta = &server.service.store().meta;
-    meta.set_quota(&project, &Quota { running_studies: None, seconds_a_day: Some(150), ..Quota::default() }).await.unwrap();
+    meta.set_quota(&project, &Quota { running_studies: None, seconds_a_day: Some(150), ..Quota::default() })
+        .await
+        .unwrap();
     let late = post(60.0).await;
     late.is_problem(429, "quota_exceeded");
     assert!((1..=86_400).contains(&late.header("retry-after").parse::<u32>().unwrap()));
@@ -100,9 +103,14 @@ async fn studies_wait_for_each_other_and_for_tomorrow() {
     assert!(problem["detail"].as_str().unwrap().contains("`seconds`"), "{problem}");
     // What is over has nothing granted any more; to go on it is asked for again.
     server.post(&format!("/v1/tasks/{first}/cancel"), &json!({})).await.is(200);
-    let resume = async |seconds: f64| server.post(&format!("/v1/tasks/{first}/resume"), &json!({"seconds": seconds})).await;
+    let resume =
+        async |seconds: f64| server.post(&format!("/v1/tasks/{first}/resume"), &json!({"seconds": seconds})).await;
     resume(1.0).await.is_problem(429, "quota_exceeded");
     meta.set_quota(&project, &Quota { seconds_a_day: Some(151), ..Quota::default() }).await.unwrap();
     resume(1.0).await.is(200);
-    assert_eq!(server.get("/v1/tasks").await.json()["items"].as_array().unwrap().len(), 2, "what was refused is not there");
+    assert_eq!(
+        server.get("/v1/tasks").await.json()["items"].as_array().unwrap().len(),
+        2,
+        "what was refused is not there"
+    );
 }
