@@ -15,7 +15,7 @@ use std::future::Future;
 
 use crate::{Problem, app::App, app::now_ms, files::hex};
 
-/// Does the work once for each key; without a key, each time.
+/// Does the work once for each key of a project (the store sees to that it is of each); without a key, each time.
 ///
 /// # Errors
 /// The work's own, or the key's.
@@ -35,8 +35,6 @@ where
         _ => return Err(Problem::request("`Idempotency-Key` must have 1 to 255 visible ASCII characters")),
     };
     let hash = hex(&Sha256::digest(body));
-    // Another project's answer under the same key is not this one's.
-    let scope = &format!("{} {scope}", app.project());
     match app.meta().remember(scope, &key, &hash, now_ms()).await? {
         Remembered::New => {}
         Remembered::Same(saved) => return Ok(replay(saved)),
@@ -51,7 +49,7 @@ where
                 .with_header(axum::http::header::RETRY_AFTER, HeaderValue::from_static("1")));
         }
     }
-    let (app, scope) = (app.clone(), scope.clone());
+    let (app, scope) = (app.clone(), scope.to_owned());
     // On a task of its own, so that a client who hangs up does not leave the key taken for nothing.
     let done = tokio::spawn(async move {
         let result = match work.await {
