@@ -1,10 +1,12 @@
 //! An S3 server of a test's own.
 
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The bucket there is.
 const BUCKET: &str = "kindling";
@@ -24,6 +26,14 @@ impl S3 {
     /// # Panics
     /// The system refuses.
     pub fn start() -> Self {
+        Self::slow(Duration::ZERO)
+    }
+
+    /// A running server that waits so long before it takes an object.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn slow(pause: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join(BUCKET)).expect("a directory");
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).expect("it is there"));
@@ -36,9 +46,18 @@ impl S3 {
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let service = service.clone();
+                let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                    let service = service.clone();
+                    async move {
+                        if request.method() == hyper::Method::PUT {
+                            tokio::time::sleep(pause).await;
+                        }
+                        service.call(request).await
+                    }
+                });
                 tokio::spawn(async move {
                     // A client that goes away is none of the server's business.
-                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), answer).await;
                 });
             }
         });

@@ -17,8 +17,8 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, push, sample,
-    schema, serve, train, verify, worker,
+    advise, analyse, audit, backup, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, push,
+    sample, schema, serve, train, verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
@@ -48,6 +48,10 @@ enum Command {
     /// Make and list the projects of a service, and set what each may use.
     #[command(subcommand)]
     Projects(projects::Projects),
+    /// Write everything of a data directory to one archive, while a service uses it.
+    Backup(backup::Backup),
+    /// Unpack a backup to a new data directory.
+    Restore(backup::Restore),
     /// Show the whole way on sample data, or on your own: upload, search, download, predict.
     Demo(demo::Demo),
     /// Write the built-in sample data set.
@@ -88,6 +92,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Analyse(args) => args.run(),
         Command::Keys(command) => command.run(),
         Command::Projects(command) => command.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::Fetch(args) => args.run(),

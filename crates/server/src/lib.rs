@@ -19,6 +19,7 @@ mod problem;
 mod request;
 mod routes;
 mod views;
+mod webhooks;
 mod words;
 
 use kindling_engine::Service;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use openapi::document as openapi_document;
 pub use problem::{About, Problem, about};
+pub use webhooks::run_webhooks;
 
 /// What the server accepts.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct Config {
     pub wrong_keys_per_minute: NonZeroU32,
     /// How long a key that was good counts as good without being looked up again: so long a revoked one still works.
     pub key_memory: Duration,
+    /// Whether webhooks may lead to this machine and its own network.
+    pub private_webhooks: bool,
     /// How long open requests may go on once the server is asked to stop.
     pub shutdown_grace: Duration,
 }
@@ -66,6 +70,7 @@ impl Default for Config {
             requests_per_second: NonZeroU32::new(600).unwrap_or(NonZeroU32::MIN),
             wrong_keys_per_minute: NonZeroU32::new(20).unwrap_or(NonZeroU32::MIN),
             key_memory: Duration::from_secs(2),
+            private_webhooks: false,
             shutdown_grace: Duration::from_secs(5),
         }
     }

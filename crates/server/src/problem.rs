@@ -103,6 +103,11 @@ pub fn about(code: ErrorCode) -> About {
             "Parts of the upload are missing",
             "GET /v1/uploads/{id} lists the parts that are here. Send the others, then complete it.",
         ),
+        ErrorCode::WebhookNotFound => (
+            S::NOT_FOUND,
+            "There is no such webhook",
+            "No webhook has this id; it may have been removed. GET /v1/webhooks lists those there are.",
+        ),
         ErrorCode::ExampleNotFound => (
             S::NOT_FOUND,
             "There is no such example",

@@ -166,5 +166,6 @@ ids! {
     draft_id -> DraftId, DraftNotFound, "draft data set";
     fleet_id -> FleetId, FleetNotFound, "fleet";
     upload_id -> UploadId, UploadNotFound, "upload";
+    webhook_id -> WebhookId, WebhookNotFound, "webhook";
     model_id -> ModelId, ModelNotFound, "model";
 }

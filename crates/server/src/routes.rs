@@ -17,6 +17,7 @@ use crate::api::drafts::{
 };
 use crate::api::predict::{Answers, Images};
 use crate::api::uploads::{NewUpload, Upload, UploadPart};
+use crate::api::webhooks::{NewWebhook, Webhook, WebhookDeliveries, Webhooks};
 use crate::app::Host;
 use crate::middleware::{RouteName, around, guard, panicked};
 use crate::openapi::{self, Op, op};
@@ -54,7 +55,7 @@ verbs!(get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE);
 
 /// Every route there is. GET answers HEAD too.
 pub(crate) fn table() -> Vec<Route> {
-    [datasets(), uploads(), doubts(), drafts(), tasks(), fleets(), models(), service(), page_routes()]
+    [datasets(), uploads(), doubts(), drafts(), tasks(), fleets(), models(), webhooks(), service(), page_routes()]
         .into_iter()
         .flatten()
         .collect()
@@ -142,6 +143,49 @@ fn datasets() -> Vec<Route> {
                 .gives_bytes(200, "image/*", "The picture.")
                 .gives_nothing(304, "Known.")
                 .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady, E::ExampleNotFound]),
+        ),
+    ]
+}
+
+fn webhooks() -> Vec<Route> {
+    use api::webhooks as w;
+    let o = |id, summary| op("webhooks", id, summary);
+    vec![
+        post(
+            "/v1/webhooks",
+            w::create,
+            o("createWebhook", "Has an address told of each change of a study's state and each model.")
+                .about(
+                    "Messages are posted as JSON `{type, task, id, at, data}`, those of the event stream, and signed as \
+                     Standard Webhooks says (`webhook-id`, `webhook-timestamp`, `webhook-signature` by HMAC-SHA256 of \
+                     `id.timestamp.body`). Refuse what is older than five minutes or was not signed with the secret. Any \
+                     answer of 2xx is a receipt; without one it is tried again for a day and a half with the same id, unless \
+                     the answer is 410.",
+                )
+                .takes::<NewWebhook>()
+                .once()
+                .gives::<Webhook>(201, "Made; `secret` is told this once.")
+                .problems(&[E::InvalidRequest]),
+        ),
+        get("/v1/webhooks", w::list, o("listWebhooks", "Every webhook.").gives::<Webhooks>(200, "They.")),
+        get(
+            "/v1/webhooks/{id}",
+            w::get,
+            o("getWebhook", "One webhook.").gives::<Webhook>(200, "It.").problems(&[E::WebhookNotFound]),
+        ),
+        get(
+            "/v1/webhooks/{id}/deliveries",
+            w::deliveries,
+            o("listDeliveries", "What was told last, and what went wrong.")
+                .gives::<WebhookDeliveries>(200, "The last hundred, newest first.")
+                .problems(&[E::WebhookNotFound]),
+        ),
+        delete(
+            "/v1/webhooks/{id}",
+            w::delete,
+            o("deleteWebhook", "Removes a webhook and what was to be told to it.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::WebhookNotFound]),
         ),
     ]
 }
@@ -667,7 +711,7 @@ fn service() -> Vec<Route> {
         get(
             "/readyz",
             api::health::ready,
-            o("getReadiness", "Whether database, queue and disk work.")
+            o("getReadiness", "Whether database, queue, object store and disk work.")
                 .public()
                 .gives::<api::health::Readiness>(200, "They do.")
                 .gives::<api::health::Readiness>(503, "One of them does not."),

@@ -37,6 +37,8 @@ words!(
         UploadNotFound = "upload_not_found",
         /// Parts of the upload are missing.
         UploadIncomplete = "upload_incomplete",
+        /// No webhook has this id.
+        WebhookNotFound = "webhook_not_found",
         /// The data set has no example of this number.
         ExampleNotFound = "example_not_found",
         /// No analysis of this kind was asked for.

@@ -168,7 +168,8 @@ impl StoreError {
             Self::NotFound { what: Noun::Draft, .. } => ErrorCode::DraftNotFound,
             Self::NotFound { what: Noun::DraftExample, .. } => ErrorCode::ExampleNotFound,
             Self::NotFound { what: Noun::Upload, .. } => ErrorCode::UploadNotFound,
-            Self::NotFound { what: Noun::Trial | Noun::Project | Noun::Key | Noun::Webhook, .. } => ErrorCode::NotFound,
+            Self::NotFound { what: Noun::Webhook, .. } => ErrorCode::WebhookNotFound,
+            Self::NotFound { what: Noun::Trial | Noun::Project | Noun::Key, .. } => ErrorCode::NotFound,
             Self::DatasetNotReady { .. } => ErrorCode::DatasetNotReady,
             Self::Exists { .. }
             | Self::NotFinite { .. }

@@ -5,6 +5,7 @@
 
 mod access;
 mod apalis_queue;
+mod backup;
 pub mod conformance;
 mod drafts;
 mod error;
@@ -22,6 +23,7 @@ pub use access::{
     Delivered, DeliveryRecord, DeliveryState, KeyRecord, PartRecord, ProjectRecord, Quota, UploadRecord, Usage,
     WebhookRecord,
 };
+pub use backup::{back_up, restore};
 pub use drafts::{
     Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Suggestion,
 };

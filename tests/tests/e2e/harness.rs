@@ -1,10 +1,12 @@
 //! Starts the binary, speaks HTTP, makes data sets.
 
+use kindling_tests::{Postgres, S3};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ureq::{Agent, Body, http::Response};
@@ -34,14 +36,56 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
+/// PostgreSQL and S3, where this is the test binary `shared`; a directory is all there is otherwise.
+struct Shared {
+    postgres: Postgres,
+    s3: S3,
+    databases: Mutex<HashMap<PathBuf, String>>,
+}
+
+fn shared() -> Option<&'static Shared> {
+    static SHARED: LazyLock<Option<Shared>> = LazyLock::new(|| {
+        let name = std::env::current_exe().unwrap();
+        if !name.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shared-")) {
+            return None;
+        }
+        let Some(postgres) = Postgres::start() else {
+            println!("without PostgreSQL these tests are of a directory once more");
+            return None;
+        };
+        Some(Shared { postgres, s3: S3::start(), databases: Mutex::default() })
+    });
+    SHARED.as_ref()
+}
+
+/// What a process must have in its environment to use what belongs to this directory: in `shared` a database and a prefix
+/// of its own, the same each time.
+pub(crate) fn storage(data_dir: &Path) -> Vec<(&'static str, String)> {
+    let Some(shared) = shared() else { return Vec::new() };
+    let mut databases = shared.databases.lock().unwrap();
+    let name = format!("test_{}", databases.len());
+    let database = databases.entry(data_dir.to_owned()).or_insert_with(|| shared.postgres.database(&name)).clone();
+    let prefix = database.rsplit('/').next().unwrap_or_default();
+    let mut variables = vec![("KINDLING_ARTIFACTS", shared.s3.url(prefix))];
+    variables.extend(shared.s3.environment());
+    variables.push(("KINDLING_DATABASE", database));
+    variables
+}
+
 impl Server {
     pub(crate) fn start(data_dir: &Path, workers: usize) -> Self {
+        Self::start_with(data_dir, workers, &storage(data_dir))
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_with(data_dir: &Path, workers: usize, variables: &[(&str, String)]) -> Self {
         let log = data_dir.with_extension("log");
         let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let mut child = kindling()
             .args(["serve", "--json", "--stop-with-input", "--listen", "127.0.0.1:0", "--device", "flex"])
             .args(["--workers", &workers.to_string(), "--data-dir"])
             .arg(data_dir)
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file)

@@ -2,7 +2,7 @@
 //!
 //! `cargo test --release --workspace` builds the binary beside this test. Of the environment:
 //! `KINDLING_TEST_PYTHON` names a Python with onnxruntime, numpy, httpx, pydantic and pytest,
-//! `KINDLING_TEST_BROWSER=1` makes a missing Chromium a failure, `KINDLING_SCREENSHOTS` names a folder to
+//! `KINDLING_TEST_BROWSER=1` makes a missing Chromium a failure, `KINDLING_TEST_POSTGRES=1` a missing PostgreSQL, `KINDLING_SCREENSHOTS` names a folder to
 //! put pictures of the pages in.
 
 // In a test, an error is a failure with its place.

@@ -4,6 +4,7 @@ use crate::failure::{Exit, Failure};
 use crate::place::PlaceArgs;
 use crate::{output, running};
 use kindling_engine::{Analyst, Service, WorkerFleet, run_scheduler};
+use kindling_server::{Config, run_webhooks, serve_with};
 use kindling_store::Place;
 use serde_json::json;
 use std::fs::{File, TryLockError};
@@ -30,6 +31,9 @@ pub(crate) struct Serve {
     /// The device to train on; `kindling devices` lists them.
     #[arg(long, default_value = "auto", value_name = "NAME")]
     device: String,
+    /// Let webhooks lead to this machine and its own network, and to http:// addresses.
+    #[arg(long)]
+    private_webhooks: bool,
     /// Print the address as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -79,6 +83,9 @@ impl Serve {
         let analyst = (workers > 0).then(|| tokio::spawn(analyst.run(stop_workers.clone())));
         let fleet = tokio::spawn(fleet.run(stop_workers));
 
+        let webhooks = run_webhooks(service.clone(), self.private_webhooks, stop.child_token());
+        let webhooks = tokio::spawn(webhooks);
+
         let url = format!("http://{address}");
         if self.json {
             output::say(&json!({"address": url, "pid": std::process::id(), "workers": workers}).to_string());
@@ -86,8 +93,10 @@ impl Serve {
             output::say(&format!("Kindling is at {url}\nData in {}, {workers} workers", where_of(&place)));
         }
         let told = stop.clone();
-        let served = kindling_server::serve(listener, service, async move { told.cancelled().await }).await;
+        let config = Config { private_webhooks: self.private_webhooks, ..Config::default() };
+        let served = serve_with(listener, service, config, async move { told.cancelled().await }).await;
         stop.cancel();
+        let _ = webhooks.await;
         let _ = fleet.await;
         if let Some(analyst) = analyst {
             let _ = analyst.await;

@@ -26,12 +26,14 @@ pub(crate) async fn alive() -> &'static str {
 /// What the service stands on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// Requests can be served: database, queue and disk work.
+    /// Requests can be served: database, queue, files and disk work.
     ready: bool,
     /// The database answers.
     database: bool,
     /// The queue answers.
     queue: bool,
+    /// The object store answers.
+    files: bool,
     /// The data directory can be written.
     disk: bool,
     /// Worker processes seen lately. Without one nothing is trained, but everything else works.
@@ -42,6 +44,7 @@ pub(crate) async fn ready(State(host): State<Host>) -> Response {
     let service = host.whole_service();
     let database = logged("database", service.store().meta.ping().await);
     let queue = logged("queue", service.store().queue.ping().await);
+    let files = logged("files", service.store().files.ping().await);
     let data_dir = service.data_dir().to_owned();
     let write = move || tempfile::tempfile_in(data_dir).and_then(|mut file| file.write_all(b"ready"));
     let disk = match tokio::task::spawn_blocking(write).await {
@@ -52,9 +55,9 @@ pub(crate) async fn ready(State(host): State<Host>) -> Response {
         Ok(workers) => workers.iter().filter(|w| is_live(w)).count(),
         Err(_) => 0,
     };
-    let ready = database && queue && disk;
+    let ready = database && queue && files && disk;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut response = (status, Json(Readiness { ready, database, queue, disk, workers })).into_response();
+    let mut response = (status, Json(Readiness { ready, database, queue, files, disk, workers })).into_response();
     response.extensions_mut().insert(Final);
     response
 }

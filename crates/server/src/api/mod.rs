@@ -13,6 +13,7 @@ pub(crate) mod predict;
 pub(crate) mod tasks;
 pub(crate) mod upload;
 pub(crate) mod uploads;
+pub(crate) mod webhooks;
 
 /// What most handlers answer with.
 pub(crate) type Answered = Result<axum::response::Response, crate::Problem>;

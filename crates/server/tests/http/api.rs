@@ -74,7 +74,7 @@ async fn every_documented_route_is_served() {
             assert!(!reply.status.is_server_error(), "{method} {path}: {}", reply.text());
             assert_eq!(reply.header("x-request-id").len(), 32, "{method} {path}");
             if path.contains("{id}") {
-                let noun = ["dataset", "draft", "task", "fleet", "model", "upload"]
+                let noun = ["dataset", "draft", "task", "fleet", "model", "upload", "webhook"]
                     .into_iter()
                     .find(|n| path.contains(&format!("{n}s/")))
                     .unwrap();

@@ -16,3 +16,5 @@ mod models;
 mod pages;
 mod quotas;
 mod tasks;
+mod uploads;
+mod webhooks;

@@ -5,7 +5,7 @@
 use axum::body::Body;
 use axum::http::Method;
 use kindling_engine::run_analysis;
-use kindling_spec::{DatasetId, DraftId, FleetId, ModelId, ProjectId, Scope, TaskId, UploadId};
+use kindling_spec::{DatasetId, DraftId, FleetId, ModelId, ProjectId, Scope, TaskId, UploadId, WebhookId};
 use kindling_store::Quota;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,15 @@ impl Operation {
     }
 }
 
+/// The schema of what an operation answers with.
+fn answer<'a>(document: &'a Value, operation: &'a Value) -> Option<&'a Value> {
+    let schema = operation.pointer("/responses/200/content/application~1json/schema")?;
+    match schema.get("$ref").and_then(Value::as_str) {
+        Some(target) => document.pointer(target.strip_prefix('#')?),
+        None => Some(schema),
+    }
+}
+
 fn operations() -> Vec<Operation> {
     let document = kindling_server::openapi_document();
     let mut found = Vec::new();
@@ -67,9 +76,8 @@ fn operations() -> Vec<Operation> {
                 path: path.clone(),
                 scope: role.map(|word| Scope::from_word(word).unwrap()),
                 takes_body: operation.get("requestBody").is_some(),
-                is_list: operation
-                    .pointer("/responses/200/content/application~1json/schema/properties/items")
-                    .is_some(),
+                is_list: answer(&document, operation)
+                    .is_some_and(|schema| schema.pointer("/properties/items").is_some()),
             });
         }
     }
@@ -111,8 +119,11 @@ impl Things {
         let waiting = a.empty_dataset().await;
         let upload = a.post("/v1/uploads", &json!({"dataset": waiting, "bytes": PART.len()})).await.is(201);
         let upload = upload.json()["id"].as_str().unwrap().to_owned();
-        let ids = [dataset, task.to_string(), model.to_string(), draft, fleet, upload];
-        Self(["datasets", "tasks", "models", "drafts", "fleets", "uploads"].into_iter().zip(ids).collect())
+        let webhook = a.post("/v1/webhooks", &json!({"url": "https://example.org/hook"})).await.is(201);
+        let webhook = webhook.json()["id"].as_str().unwrap().to_owned();
+        let kinds = ["datasets", "tasks", "models", "drafts", "fleets", "uploads", "webhooks"];
+        let ids = [dataset, task.to_string(), model.to_string(), draft, fleet, upload, webhook];
+        Self(kinds.into_iter().zip(ids).collect())
     }
 
     /// Ids of the same form that name nothing.
@@ -124,6 +135,7 @@ impl Things {
             ("drafts", DraftId::new().to_string()),
             ("fleets", FleetId::new().to_string()),
             ("uploads", UploadId::new().to_string()),
+            ("webhooks", WebhookId::new().to_string()),
         ]))
     }
 

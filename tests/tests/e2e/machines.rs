@@ -1,0 +1,137 @@
+//! Several machines: servers and workers that have nothing in common but a database and an object store.
+
+use crate::harness::*;
+use kindling_tests::{Postgres, S3};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// A `kindling worker`. It stops when this is dropped, and also when the test process is killed.
+pub(crate) struct Machine {
+    child: Child,
+}
+
+impl Machine {
+    pub(crate) fn start(data_dir: &Path, workers: usize, variables: &[(&str, String)]) -> Self {
+        let log = std::fs::File::options().create(true).append(true).open(data_dir.with_extension("log")).unwrap();
+        let child = kindling()
+            .args(["worker", "--stop-with-input", "--device", "flex", "--workers", &workers.to_string(), "--data-dir"])
+            .arg(data_dir)
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(15) && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn two_services_and_a_worker_elsewhere_are_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = storage(&dir.path().join("place"));
+    if variables.is_empty() {
+        return;
+    }
+    let first = Server::start_with(&dir.path().join("a"), 0, &variables);
+    let second = Server::start_with(&dir.path().join("b"), 0, &variables);
+    let _machine = Machine::start(&dir.path().join("c"), 2, &variables);
+    let (dataset, sealed) = first.upload(sample_zip());
+    assert_eq!(sealed.status, 200, "{sealed:?}");
+    assert_eq!(second.get(&format!("/v1/datasets/{dataset}")).json, sealed.json);
+    let task = second.task(&dataset, json!({"trials": 3, "seconds": 20}));
+    // The one that has the duty of scheduling may be either: the other goes on when it is killed.
+    first.wait(&task, "there is a model", |t| t["best"].is_object());
+    first.kill();
+    let over = second.wait_over(&task);
+    assert_eq!(over["state"], "complete", "{over}\n{}", second.log());
+    let model = over["best"]["model"].as_str().unwrap();
+    let answer = second.post_bytes(&format!("/v1/models/{model}/predict"), &png(&picture(32, 32, 1)));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let bundle = second.get(&format!("/v1/models/{model}/bundle"));
+    assert_eq!(bundle.status, 200, "{bundle:?}");
+}
+
+/// Where trials wait for a slow object store, four workers do four at a time. Two cores can show no more.
+/// `cargo test --release --workspace --test shared -- --ignored four_workers --nocapture`
+#[test]
+#[ignore = "takes minutes"]
+fn four_workers_take_less_than_a_third_of_the_time_of_one() {
+    let Some(postgres) = Postgres::start() else { return };
+    let s3 = S3::slow(Duration::from_secs(2));
+    let seconds = |workers: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut variables = vec![("KINDLING_DATABASE", postgres.database(&format!("with_{workers}")))];
+        variables.push(("KINDLING_ARTIFACTS", s3.url(&format!("with-{workers}"))));
+        variables.extend(s3.environment());
+        let server = Server::start_with(&dir.path().join("server"), 0, &variables);
+        let (dataset, sealed) = server.upload(sample_zip());
+        assert_eq!(sealed.status, 200, "{sealed:?}");
+        let machines: Vec<_> =
+            (0..workers).map(|n| Machine::start(&dir.path().join(format!("machine-{n}")), 1, &variables)).collect();
+        let started = Instant::now();
+        let task = server.task(&dataset, json!({"trials": 100}));
+        let over = loop {
+            let seen = server.get(&format!("/v1/tasks/{task}")).json;
+            if !["queued", "running"].contains(&seen["state"].as_str().unwrap()) {
+                break seen;
+            }
+            assert!(started.elapsed() < Duration::from_secs(1800), "{seen}\n{}", server.log());
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        let took = started.elapsed().as_secs_f64();
+        assert_eq!(over["state"], "complete", "{over}\n{}", server.log());
+        drop(machines);
+        check_once(&server, &task, 100);
+        println!("{workers} workers: {took:.1} s");
+        took
+    };
+    let (one, four) = (seconds(1), seconds(4));
+    println!("ratio {:.3}", four / one);
+    assert!(four <= 0.3 * one, "{four:.1} s of {one:.1} s");
+}
+
+/// That a study has so many trials, each once, each rung of each once.
+pub(crate) fn check_once(server: &Server, task: &str, trials: usize) {
+    let page = server.get(&format!("/v1/tasks/{task}/trials?limit=500")).json;
+    let items = page["items"].as_array().unwrap();
+    let numbers: BTreeSet<_> = items.iter().map(|t| t["number"].as_u64().unwrap()).collect();
+    assert_eq!((items.len(), numbers.len()), (trials, trials), "each number once");
+    for trial in items {
+        let rungs: Vec<_> = trial["results"].as_array().unwrap().iter().map(|r| r["rung"].as_u64().unwrap()).collect();
+        let once: BTreeSet<_> = rungs.iter().collect();
+        assert_eq!(once.len(), rungs.len(), "{trial}");
+    }
+    // Events tell of each result once, too.
+    let told = events(server, task, None, |_| false);
+    let mut results: Vec<(Value, Value)> =
+        told.iter().filter(|e| e.kind == "rung").map(|e| (e.data["trial"].clone(), e.data["rung"].clone())).collect();
+    let all = results.len();
+    results.sort_by_key(|(trial, rung)| (trial.to_string(), rung.to_string()));
+    results.dedup();
+    assert_eq!(results.len(), all, "each once");
+}
