@@ -1,6 +1,6 @@
 //! An S3 server of a test's own.
 
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
@@ -52,7 +52,7 @@ impl S3 {
                         if request.method() == hyper::Method::PUT {
                             tokio::time::sleep(pause).await;
                         }
-                        service.call(request).await
+                        service.call(request.map(s3s::Body::from)).await
                     }
                 });
                 tokio::spawn(async move {

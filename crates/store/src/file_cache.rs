@@ -132,8 +132,9 @@ async fn touch(place: &Path) -> bool {
 }
 
 async fn fetch(files: &Files, prefix: &str, listed: &[crate::FileInfo], to: &Path) -> Result<(), StoreError> {
-    let one = |file: &crate::FileInfo| {
-        let (files, key, bytes) = (files.clone(), file.key.clone(), file.bytes);
+    // All is owned by its future: closures over borrowed items make futures that are not known to be Send.
+    let one = |crate::FileInfo { key, bytes }| {
+        let files = files.clone();
         let path = to.join(key.strip_prefix(prefix).unwrap_or(&key).trim_start_matches('/'));
         async move {
             if let Some(parent) = path.parent() {
@@ -154,7 +155,7 @@ async fn fetch(files: &Files, prefix: &str, listed: &[crate::FileInfo], to: &Pat
             Err(StoreError::io(&path)(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, short)))
         }
     };
-    stream::iter(listed).map(one).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    stream::iter(listed.to_vec()).map(one).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     let mark = to.join(MARK);
     tokio::fs::write(&mark, b"").await.map_err(StoreError::io(mark))
 }

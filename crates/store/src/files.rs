@@ -238,7 +238,12 @@ impl Files {
     /// The prefix is not allowed, or the store refused; some files may be gone then.
     pub async fn delete_prefix(&self, prefix: &str) -> Result<usize, StoreError> {
         let files = self.list(prefix).await?;
-        stream::iter(&files).map(|file| self.delete(&file.key)).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let count = files.len();
+        let delete = |file: FileInfo| {
+            let files = self.clone();
+            async move { files.delete(&file.key).await }
+        };
+        stream::iter(files).map(delete).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         if let Place::Copies(cache) = &*self.place {
             cache.forget(prefix).await?;
         }
@@ -251,7 +256,7 @@ impl Files {
                 Err(error) => return Err(StoreError::io(path)(error)),
             }
         }
-        Ok(files.len())
+        Ok(count)
     }
 
     /// Copies every file of a directory and its subdirectories to below a prefix; returns how many. Links are
@@ -268,12 +273,13 @@ impl Files {
         for (key, _) in &keyed {
             parse(key)?;
         }
-        let put = |(key, path): &(String, PathBuf)| {
-            let (files, key, path) = (self.clone(), key.clone(), path.clone());
+        let count = keyed.len();
+        let put = |(key, path): (String, PathBuf)| {
+            let files = self.clone();
             async move { files.put_file(&key, &path).await.map(drop) }
         };
-        stream::iter(&keyed).map(put).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        Ok(keyed.len())
+        stream::iter(keyed).map(put).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        Ok(count)
     }
 
     /// Moves a directory to below a prefix where no file is yet; returns how many files. On the same local
