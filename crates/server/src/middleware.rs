@@ -88,7 +88,8 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let address = address(&request);
-    match host.access().admit(&host, wanted, request.headers(), address).await {
+    let admitted = host.access().admit(&host, wanted, request.headers(), address).await;
+    match admitted {
         Ok(Some(app)) => {
             request.extensions_mut().insert(app);
             next.run(request).await

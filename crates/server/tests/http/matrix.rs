@@ -326,12 +326,17 @@ async fn a_body_that_names_another_projects_things_names_nothing() {
     };
     type Request<'a> = (&'a str, u16, &'a str, Box<dyn Fn(&Things) -> Value + 'a>);
     let requests: [Request; 6] = [
-        ("/v1/tasks", 404, "dataset_not_found", Box::new(|t| spec(&t.0["datasets"]))),
-        ("/v1/tasks", 422, "invalid_spec", Box::new(|t| warm(&t.0["models"]))),
-        ("/v1/fleets", 404, "dataset_not_found", Box::new(|t| fleet(&t.0["datasets"]))),
-        ("/v1/drafts", 404, "dataset_not_found", Box::new(|t| json!({"from": t.0["datasets"]}))),
-        ("/v1/uploads", 404, "dataset_not_found", Box::new(|t| json!({"dataset": t.0["datasets"], "bytes": 9}))),
-        (&suggest, 404, "model_not_found", Box::new(|t| json!({"model": t.0["models"]}))),
+        ("/v1/tasks", 404, "dataset_not_found", Box::new(|t: &Things| spec(&t.0["datasets"]))),
+        ("/v1/tasks", 422, "invalid_spec", Box::new(|t: &Things| warm(&t.0["models"]))),
+        ("/v1/fleets", 404, "dataset_not_found", Box::new(|t: &Things| fleet(&t.0["datasets"]))),
+        ("/v1/drafts", 404, "dataset_not_found", Box::new(|t: &Things| json!({"from": t.0["datasets"]}))),
+        (
+            "/v1/uploads",
+            404,
+            "dataset_not_found",
+            Box::new(|t: &Things| json!({"dataset": t.0["datasets"], "bytes": 9})),
+        ),
+        (&suggest, 404, "model_not_found", Box::new(|t: &Things| json!({"model": t.0["models"]}))),
     ];
     for (path, status, code, body) in requests {
         let seen = b.post(path, &body(&things)).await;
