@@ -110,7 +110,8 @@ fn datasets() -> Vec<Route> {
                 .takes_bytes("application/octet-stream")
                 .gives::<Dataset>(200, "Sealed.")
                 .gives::<Dataset>(202, "Being read; ask for the data set until its state is `ready` or `refused`.")
-                .problems(&[E::QuotaExceeded,
+                .problems(&[
+                    E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DatasetNotFound,
                     E::DatasetSealed,
@@ -361,7 +362,8 @@ fn drafts() -> Vec<Route> {
                 .header("x-content-sha256", "The same in hexadecimal.")
                 .takes_bytes("application/octet-stream")
                 .gives::<AddedView>(200, "What was added.")
-                .problems(&[E::QuotaExceeded,
+                .problems(&[
+                    E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DraftNotFound,
                     E::InvalidArchive,
