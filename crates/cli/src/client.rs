@@ -7,17 +7,18 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
-use ureq::{Agent, Body, SendBody, http::Response};
+use ureq::{Agent, Body, RequestBuilder, SendBody, http::Response};
 
 /// A service somewhere.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: Agent,
     base: String,
+    key: Option<String>,
 }
 
 impl Client {
-    /// `base` such as `http://127.0.0.1:8080`.
+    /// `base` such as `http://127.0.0.1:8080`; the environment's `KINDLING_KEY` is sent where there is one.
     pub(crate) fn new(base: &str) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -26,7 +27,16 @@ impl Client {
             // The service is nearby; a proxy set for the web does not lead to it.
             .proxy(None)
             .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned() }
+        let key = std::env::var("KINDLING_KEY").ok().filter(|key| !key.trim().is_empty());
+        let key = key.map(|key| format!("Bearer {}", key.trim()));
+        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), key }
+    }
+
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", key),
+            None => request,
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -41,7 +51,7 @@ impl Client {
 
     /// The same; `None` where nothing is.
     pub(crate) fn find(&self, path: &str) -> Result<Option<Value>, Failure> {
-        let response = self.agent.get(self.url(path)).call().map_err(|e| self.lost(path, e))?;
+        let response = self.with_key(self.agent.get(self.url(path))).call().map_err(|e| self.lost(path, e))?;
         if response.status().as_u16() == 404 {
             return Ok(None);
         }
@@ -77,7 +87,7 @@ impl Client {
 
     /// Opens an address for reading.
     pub(crate) fn open(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response<Body>, Failure> {
-        let mut request = self.agent.get(self.url(path));
+        let mut request = self.with_key(self.agent.get(self.url(path)));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -87,7 +97,8 @@ impl Client {
 
     /// Posts JSON.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let response = self.agent.post(self.url(path)).send_json(body).map_err(|e| self.lost(path, e))?;
+        let response =
+            self.with_key(self.agent.post(self.url(path))).send_json(body).map_err(|e| self.lost(path, e))?;
         let mut response = self.good(path, response)?;
         self.json(path, &mut response)
     }
@@ -98,8 +109,7 @@ impl Client {
         let length = source.metadata().map_err(Failure::io(file, "the archive cannot be read"))?.len();
         let mut body = Counted { source, done: 0, sent };
         let response = self
-            .agent
-            .put(self.url(path))
+            .with_key(self.agent.put(self.url(path)))
             .header("content-type", "application/octet-stream")
             .header("content-length", length.to_string())
             .send(SendBody::from_reader(&mut body))
@@ -110,7 +120,7 @@ impl Client {
 
     /// Posts nothing, with headers.
     pub(crate) fn post_asking(&self, path: &str, headers: &[(&str, &str)]) -> Result<Value, Failure> {
-        let mut request = self.agent.post(self.url(path));
+        let mut request = self.with_key(self.agent.post(self.url(path)));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -121,7 +131,8 @@ impl Client {
 
     /// Sends bytes as the body.
     pub(crate) fn put_bytes(&self, path: &str, bytes: &[u8], headers: &[(&str, &str)]) -> Result<Value, Failure> {
-        let mut request = self.agent.put(self.url(path)).header("content-type", "application/octet-stream");
+        let mut request =
+            self.with_key(self.agent.put(self.url(path))).header("content-type", "application/octet-stream");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -151,7 +162,11 @@ impl Client {
             let part = |name: &str| violation.get(name).and_then(Value::as_str).unwrap_or_default();
             what += &format!("\n{}: {}", part("pointer"), part("message"));
         }
-        Err(Failure::new(exit_of(code), what).at(self.url(path)))
+        let failure = Failure::new(exit_of(code), what).at(self.url(path));
+        Err(match code {
+            ErrorCode::Unauthorized => failure.mend("set KINDLING_KEY to a key; `kindling keys create` makes one"),
+            _ => failure,
+        })
     }
 
     fn lost(&self, path: &str, error: impl std::fmt::Display) -> Failure {

@@ -19,8 +19,8 @@ mod study;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    advise, analyse, audit, backup, bench, demo, devices, doubts, fleet, openapi, predict, push, sample, schema, serve,
-    train, verify, worker,
+    advise, analyse, audit, backup, bench, demo, devices, doubts, fleet, keys, openapi, predict, projects, push,
+    sample, schema, serve, train, verify, worker,
 };
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
@@ -44,6 +44,12 @@ enum Command {
     /// Run one analysis; `serve` starts these by itself.
     #[command(hide = true)]
     Analyse(analyse::Analyse),
+    /// Make, list and revoke the keys to a service.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Make and list the projects of a service, and set what each may use.
+    #[command(subcommand)]
+    Projects(projects::Projects),
     /// Write everything of a data directory to one archive, while a service uses it.
     Backup(backup::Backup),
     /// Unpack a backup to a new data directory.
@@ -86,6 +92,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => args.run(),
         Command::Worker(args) => args.run(),
         Command::Analyse(args) => args.run(),
+        Command::Keys(command) => command.run(),
+        Command::Projects(command) => command.run(),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
         Command::Demo(args) => args.run(),

@@ -1,6 +1,9 @@
 //! Where everything is kept, as said on the command line.
 
+use crate::failure::Failure;
 use clap::Args;
+use kindling_data::Limits;
+use kindling_engine::Service;
 use kindling_store::Place;
 use std::path::PathBuf;
 
@@ -23,5 +26,10 @@ impl PlaceArgs {
     pub(crate) fn place(&self) -> Place {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Place { data_dir: self.data_dir.clone(), database: given(&self.database), artifacts: given(&self.artifacts) }
+    }
+
+    /// Opens it beside a running service.
+    pub(crate) async fn attach(&self) -> Result<Service, Failure> {
+        Ok(Service::attach(self.place(), Limits::default()).await?)
     }
 }

@@ -2,7 +2,7 @@
 
 use kindling_data::{ClassCount, Dataset, Labels, Limits, Manifest, ingest_as, sweep};
 use kindling_spec::{DatasetId, DatasetState, ErrorCode, ProjectId, TaskKind};
-use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, LabelKind, Problem};
+use kindling_store::{DatasetRecord, DatasetUpdate, Deletion, LabelKind, Noun, Problem};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl Service {
     /// The data set is not waiting for content ([`ErrorCode::DatasetSealed`], [`ErrorCode::DatasetNotReady`]);
     /// or the content was refused, which is kept in the record too, and other content may be uploaded.
     pub async fn seal_dataset(&self, id: &DatasetId, source: &Path) -> Result<DatasetRecord, EngineError> {
-        let result = self.seal(id, async { Ok(source.to_owned()) }).await;
+        let result = self.seal(id, async { Ok(source.to_owned()) }, 0).await;
         if source.starts_with(self.scratch())
             && let Err(error) = tokio::fs::remove_file(source).await
         {
@@ -134,11 +134,13 @@ impl Service {
         limits
     }
 
-    /// Seals with the archive or directory that `source` gives, once it is known that the data set waits for one.
+    /// Seals with the archive or directory that `source` gives, once it is known that the data set waits for one. Of what the
+    /// project has, `freed` bytes go when that is done.
     pub(crate) async fn seal(
         &self,
         id: &DatasetId,
         source: impl Future<Output = Result<PathBuf, EngineError>>,
+        freed: u64,
     ) -> Result<DatasetRecord, EngineError> {
         let open = [DatasetState::Empty, DatasetState::Refused];
         let meta = &self.store().meta;
@@ -167,7 +169,7 @@ impl Service {
         };
         let read = read.await;
         let kept = match &read {
-            Ok(_) => self.keep_content(id, &directory).await,
+            Ok(_) => self.keep_content(&record, &directory, freed).await,
             Err(_) => Ok(()),
         };
         let read = read.and_then(|manifest| kept.map(|()| manifest));
@@ -196,9 +198,12 @@ impl Service {
         Ok(record)
     }
 
-    /// Puts what was read among the files. What a process killed before it could say so left there is removed first.
-    async fn keep_content(&self, id: &DatasetId, directory: &Path) -> Result<(), EngineError> {
-        let files = &self.store().files;
+    /// Puts what was read among the files, if the project has room for it. What a process killed before it could say so
+    /// left there is removed first.
+    async fn keep_content(&self, record: &DatasetRecord, directory: &Path, freed: u64) -> Result<(), EngineError> {
+        let (id, files) = (&record.id, &self.store().files);
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_folder(&record.project, directory, freed).await?;
         files.delete_prefix(&key(id)).await?;
         let moved = files.move_dir(&key(id), directory).await;
         if moved.is_err() {
@@ -207,7 +212,7 @@ impl Service {
             let _ = files.delete_prefix(&key(id)).await;
         }
         moved?;
-        Ok(())
+        self.count_files(Noun::Dataset, id.as_str(), &key(id)).await
     }
 
     /// Says that the content is still being read, so that no other service takes it for abandoned.

@@ -6,6 +6,7 @@ use kindling_spec::{ErrorCode, SpecError, Violation};
 use kindling_store::StoreError;
 use kindling_train::TrainError;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,14 @@ pub enum EngineError {
         code: ErrorCode,
         /// What is wrong and how to mend it.
         detail: String,
+    },
+    /// The project has used up what it may use; the text says what of it and how to mend it.
+    #[error("{detail}")]
+    Quota {
+        /// What is used up and how to mend it.
+        detail: String,
+        /// How long to wait, where waiting helps.
+        retry_after: Option<Duration>,
     },
     /// The data or one image.
     #[error("{0}")]
@@ -70,6 +79,7 @@ impl EngineError {
         match self {
             Self::Spec(_) => ErrorCode::InvalidSpec,
             Self::Refused { code, .. } => *code,
+            Self::Quota { .. } => ErrorCode::QuotaExceeded,
             Self::Data(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Train(_)

@@ -87,6 +87,12 @@ impl Service {
         let made = Finishing { plan, dataset, card: serde_json::from_value(model.card.clone())?, answers, from };
         let (out, wanted) = (folder.clone(), task.spec.exports.clone());
         let files = blocking(move || made.write(&wanted, &out)).await?;
+        // The new files take the old ones' place.
+        let (old, new) = (model.files.iter().map(|f| f.bytes).sum(), files.iter().map(|f| f.bytes).sum::<u64>());
+        if let Err(refused) = self.check_room(&task.project, new.saturating_sub(old)).await {
+            tokio::fs::remove_dir_all(&folder).await.map_err(EngineError::io(&folder))?;
+            return Err(refused);
+        }
         let path = folder.join("card.json");
         let card = std::fs::read(&path).map_err(EngineError::io(&path))?;
         let (card, files) = (serde_json::from_slice(&card)?, files.into_iter().map(file_record).collect::<Vec<_>>());

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod advice;
 mod analysis;
 mod clock;
@@ -23,6 +24,7 @@ mod fleets;
 mod kinds;
 mod models;
 mod pretrained;
+mod quota;
 mod relabel;
 mod release;
 mod scheduler;
@@ -35,6 +37,7 @@ mod uploads;
 mod warm_start;
 mod worker;
 
+pub use access::{NewKey, is_valid};
 pub use advice::{Advice, AdviceOptions, AdviceReport, ClassAdvice, Interval, Lever};
 pub use analysis::{AnalysisView, Analyst, run_analysis};
 pub use clock::now_ms;

@@ -274,10 +274,11 @@ impl Service {
     }
 
     pub(crate) async fn open_model(&self, id: &ModelId) -> Result<Arc<OnnxModel>, EngineError> {
+        // What is open may be another project's: whether there is such a model is for the records to say.
+        let (_, path) = self.model_file(id, ONNX).await?;
         if let Some(open) = self.model_cache().get(id) {
             return Ok(open);
         }
-        let (_, path) = self.model_file(id, ONNX).await?;
         let bytes = tokio::fs::read(&path).await.map_err(EngineError::io(&path))?;
         let open = Arc::new(blocking(move || Ok(OnnxModel::load(&bytes)?)).await?);
         self.model_cache().put(id, open.clone());
@@ -299,6 +300,7 @@ impl Service {
     /// # Errors
     /// There is no model of this id, or it was made by a version that did not keep this.
     pub async fn test_answers(&self, id: &ModelId) -> Result<TestAnswers, EngineError> {
+        self.model(id).await?;
         let bytes = self.store().files.get(&answers_key(id)).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }

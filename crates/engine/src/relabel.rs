@@ -2,7 +2,7 @@
 
 use kindling_data::{Change, Dataset, Manifest, relabel};
 use kindling_spec::{DatasetId, DatasetState, ErrorCode, ProjectId};
-use kindling_store::{DatasetRecord, DatasetUpdate};
+use kindling_store::{DatasetRecord, DatasetUpdate, Noun};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ impl Service {
         let (directory, limits) = (self.scratch().join(format!("relabel-{made}")), self.limits_for(old.kind));
         let out = directory.clone();
         let manifest: Manifest = blocking(move || Ok(relabel(&dataset, &changes, &out, &limits)?)).await?;
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_folder(&old.project, &directory, 0).await?;
 
         // Files first: a record that says ready has its content. A process killed in between leaves a
         // record in processing, which the next start refuses, or a folder that no record names.
@@ -70,6 +72,7 @@ impl Service {
         };
         self.store().meta.create_dataset(&record).await?;
         self.store().files.move_dir(&key(&made), &directory).await?;
+        self.count_files(Noun::Dataset, made.as_str(), &key(&made)).await?;
         let mut summary = summary(&manifest);
         if let Some(parent) = &manifest.parent {
             let (relabelled, removed) = (parent.relabelled, parent.removed);

@@ -27,6 +27,8 @@ struct Inner {
     boards: Cache<TaskId, Leaderboard>,
     /// Held while files are added to a model: one at a time.
     finishing: tokio::sync::Mutex<()>,
+    /// Held while a study or files are let in: what a quota allows is counted and taken by one at a time.
+    admission: tokio::sync::Mutex<()>,
 }
 
 impl Service {
@@ -59,6 +61,7 @@ impl Service {
             plans: Cache::new(64),
             boards: Cache::new(256),
             finishing: tokio::sync::Mutex::default(),
+            admission: tokio::sync::Mutex::default(),
         };
         let service = Self { inner: Arc::new(inner), store };
         let scratch = service.scratch();
@@ -69,6 +72,11 @@ impl Service {
     /// For who adds files to a model.
     pub(crate) fn finishing(&self) -> &tokio::sync::Mutex<()> {
         &self.inner.finishing
+    }
+
+    /// For who lets studies or files in.
+    pub(crate) fn admission(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.admission
     }
 
     /// The same service as one project sees it: nothing of another is there, and what it makes is its own.

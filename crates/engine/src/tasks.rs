@@ -38,18 +38,26 @@ pub(crate) fn dataset_id(text: &str) -> Result<DatasetId, SpecError> {
     text.parse().map_err(|e| SpecError::one("/dataset", format!("{e}; POST /v1/datasets makes one, GET lists them")))
 }
 
+/// Seconds that a task may spend once it is granted more; `None` where there is no limit.
+fn seconds_to_go(task: &TaskRecord, more: &Budget) -> Option<f64> {
+    Some((task.budget.seconds? - task.spent_seconds).max(0.0) + more.seconds.unwrap_or(0.0))
+}
+
 impl Service {
     /// Posts a task; its study starts when a worker is free.
     ///
     /// # Errors
-    /// The specification breaks rules (all are listed), its data set is unknown or not ready, or no
-    /// network meets its limits.
+    /// The specification breaks rules (all are listed), its data set is unknown or not ready, no network
+    /// meets its limits, or the project's quota is used up.
     pub async fn create_task(&self, spec: &Value) -> Result<TaskRecord, EngineError> {
         let spec = TaskSpec::from_json(spec)?;
         let dataset = dataset_id(&spec.dataset)?;
         let open = self.open_dataset(&dataset).await?;
         spec.check_classes(&open.manifest().classes)?;
         let (record, plan) = self.plan_task(spec, dataset, open).await?;
+        let project = self.dataset(&record.dataset).await?.project;
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_studies(&project, std::slice::from_ref(&record.budget)).await?;
         self.store().meta.create_task(&record).await?;
         self.plan_cache().put(&record.id, plan);
         Ok(record)
@@ -110,7 +118,8 @@ impl Service {
     /// Grants a study that is over more budget; it goes on where it was, its best trials first.
     ///
     /// # Errors
-    /// There is none of this id, it is not over, or neither seconds nor trials are granted.
+    /// There is none of this id, it is not over, neither seconds nor trials are granted, or the project's quota is
+    /// used up.
     pub async fn resume_task(&self, id: &TaskId, more: Budget) -> Result<TaskRecord, EngineError> {
         let seconds_good = more.seconds.is_none_or(|s| s.is_finite() && (0.0..=2_592_000.0).contains(&s));
         let task = self.task(id).await?;
@@ -124,6 +133,9 @@ impl Service {
             return Err(EngineError::refused(ErrorCode::TaskState, detail));
         }
         let meta = &self.store().meta;
+        let left = Budget { seconds: seconds_to_go(&task, &more), trials: None };
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_studies(&task.project, &[left]).await?;
         meta.extend_budget(id, &more, now_ms()).await?;
         let from = [TaskState::Complete, TaskState::Cancelled, TaskState::Failed];
         meta.close_trials(id, &[TrialState::Complete], TrialState::Paused, None, now_ms()).await?;

@@ -45,7 +45,7 @@ impl Service {
     /// Begins an upload of so many bytes for a data set that waits for content.
     ///
     /// # Errors
-    /// There is no such data set, or sizes are out of bounds.
+    /// There is no such data set, sizes are out of bounds, or the project has no room for it.
     pub async fn begin_upload(
         &self,
         dataset: &DatasetId,
@@ -70,6 +70,9 @@ impl Service {
             parts: Vec::new(),
             created_at: now_ms(),
         };
+        let project = self.dataset(dataset).await?.project;
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_room(&project, bytes).await?;
         self.store().meta.create_upload(&record).await?;
         Ok(record)
     }
@@ -136,15 +139,15 @@ impl Service {
         ))
     }
 
-    /// Joins the parts and seals the data set with them. The upload is then gone, unless the service itself failed and the
-    /// same may be tried again.
+    /// Joins the parts and seals the data set with them. The upload is then gone, unless the service itself failed or the
+    /// project's quota is used up and the same may be tried again.
     ///
     /// # Errors
     /// As [`seal_dataset`](Self::seal_dataset), or a part is missing.
     pub async fn complete_upload(&self, upload: &UploadRecord) -> Result<DatasetRecord, EngineError> {
         self.check_whole(upload)?;
         let path = self.upload_path(&upload.dataset);
-        let sealed = self.seal(&upload.dataset, self.join_parts(upload, path.clone())).await;
+        let sealed = self.seal(&upload.dataset, self.join_parts(upload, path.clone()), upload.bytes).await;
         match tokio::fs::remove_file(&path).await {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -152,7 +155,9 @@ impl Service {
         }
         let over = match &sealed {
             Ok(_) => true,
-            Err(error) => !matches!(error.code(), ErrorCode::Internal | ErrorCode::DatasetNotReady),
+            Err(error) => {
+                !matches!(error.code(), ErrorCode::Internal | ErrorCode::DatasetNotReady | ErrorCode::QuotaExceeded)
+            }
         };
         if over {
             self.drop_upload(&upload.id).await?;

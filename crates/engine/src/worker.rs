@@ -260,6 +260,18 @@ impl Worker {
                 meta.fail_trial(id, Some(token), TrialState::Pruned, &reason, now_ms()).await?;
                 return Ok(());
             }
+            let bytes = released.record.files.iter().map(|file| file.bytes).sum();
+            match self.service.check_room(&work.task.project, bytes).await {
+                Err(error @ EngineError::Quota { .. }) => {
+                    remove_folder(&released.folder)?;
+                    tracing::warn!(task = %work.task.id, %error, "a model is not kept");
+                    let meta = &self.service.store().meta;
+                    let (id, token) = (&work.trial.id, work.trial.token);
+                    meta.fail_trial(id, Some(token), TrialState::Pruned, &error.detail(), now_ms()).await?;
+                    return Ok(());
+                }
+                checked => checked?,
+            }
             self.publish(released, signals).await?;
         }
         self.record(&work, &outcome, &validation).await

@@ -1,52 +1,50 @@
 //! What every handler shares.
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use kindling_engine::Service;
-use kindling_spec::ProjectId;
+use kindling_spec::{KeyId, ProjectId};
 use kindling_store::{Metadata, Store};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, metrics::HttpMetrics};
+use crate::access::Access;
+use crate::{Config, Problem, metrics::HttpMetrics};
 
 /// Pictures decoded at a time for thumbnails and predictions; each may take hundreds of megabytes.
 const DECODERS: usize = 4;
 
-/// The state behind the router; clones share it.
+/// The state behind the router; clones share it. What it sees is of all projects: handlers that show or change
+/// anything of a project's ask for an [`App`] instead.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct Host {
     inner: Arc<Inner>,
 }
 
 struct Inner {
     service: Service,
     config: Config,
+    access: Access,
     metrics: HttpMetrics,
     decoders: Semaphore,
     stopping: CancellationToken,
 }
 
-impl App {
+impl Host {
     pub(crate) fn new(service: Service, config: Config, stopping: CancellationToken) -> Self {
-        let decoders = Semaphore::new(DECODERS);
-        Self { inner: Arc::new(Inner { service, config, metrics: HttpMetrics::default(), decoders, stopping }) }
+        let access = Access::new(&service, &config);
+        let (metrics, decoders) = (HttpMetrics::default(), Semaphore::new(DECODERS));
+        Self { inner: Arc::new(Inner { service, config, access, metrics, decoders, stopping }) }
     }
 
-    pub(crate) fn service(&self) -> &Service {
+    /// The service as who runs it sees it: every project's.
+    pub(crate) fn whole_service(&self) -> &Service {
         &self.inner.service
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        self.inner.service.store()
-    }
-
-    pub(crate) fn meta(&self) -> &dyn Metadata {
-        &*self.store().meta
-    }
-
-    /// Whose things are seen and made.
-    pub(crate) fn project(&self) -> ProjectId {
-        ProjectId::local()
+    pub(crate) fn access(&self) -> &Access {
+        &self.inner.access
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -56,13 +54,69 @@ impl App {
     pub(crate) fn metrics(&self) -> &HttpMetrics {
         &self.inner.metrics
     }
+}
+
+/// The service as who asks may see it: one project's data and nothing else. It is made when a request is let in.
+#[derive(Clone)]
+pub(crate) struct App {
+    host: Host,
+    service: Service,
+    project: ProjectId,
+    key: Option<KeyId>,
+}
+
+impl App {
+    /// `service` sees the project only; `key` is the one that it was let in by, if there are keys.
+    pub(crate) fn new(host: &Host, service: Service, project: ProjectId, key: Option<KeyId>) -> Self {
+        Self { host: host.clone(), service, project, key }
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    fn store(&self) -> &Store {
+        self.service.store()
+    }
+
+    pub(crate) fn meta(&self) -> &dyn Metadata {
+        &*self.store().meta
+    }
+
+    pub(crate) fn project(&self) -> &ProjectId {
+        &self.project
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        self.host.config()
+    }
 
     pub(crate) fn decoders(&self) -> &Semaphore {
-        &self.inner.decoders
+        &self.host.inner.decoders
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {
-        &self.inner.stopping
+        &self.host.inner.stopping
+    }
+
+    /// Whether who asked would still be let in: for answers that go on for hours.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn is_still_welcome(&self) -> Result<bool, Problem> {
+        match &self.key {
+            Some(key) => Ok(self.host.whole_service().is_key_valid(key).await?),
+            None => Ok(!self.host.access().has_keys(self.host.whole_service()).await?),
+        }
+    }
+}
+
+impl FromRequestParts<Host> for App {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Host) -> Result<Self, Problem> {
+        let app = parts.extensions.get::<Self>().cloned();
+        app.ok_or_else(|| Problem::internal("a public route wants to know whose data it may show"))
     }
 }
 

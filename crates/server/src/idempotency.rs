@@ -15,7 +15,7 @@ use std::future::Future;
 
 use crate::{Problem, app::App, app::now_ms, files::hex};
 
-/// Does the work once for each key; without a key, each time.
+/// Does the work once for each key of a project (the store sees to that it is of each); without a key, each time.
 ///
 /// # Errors
 /// The work's own, or the key's.

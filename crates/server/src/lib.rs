@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod api;
 mod app;
 mod files;
@@ -25,6 +26,8 @@ mod words;
 
 use kindling_engine::Service;
 use std::future::Future;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +47,14 @@ pub struct Config {
     pub max_image_bytes: usize,
     /// Silence after which an upload is given up.
     pub upload_idle: Duration,
+    /// How long a JSON body may take to arrive.
+    pub json_time: Duration,
+    /// Requests a second that are answered of one key, and, where there are no keys, of one address elsewhere.
+    pub requests_per_second: NonZeroU32,
+    /// Wrong keys a minute that are looked at from one address.
+    pub wrong_keys_per_minute: NonZeroU32,
+    /// How long a key that was good counts as good without being looked up again: so long a revoked one still works.
+    pub key_memory: Duration,
     /// Whether webhooks may lead to this machine and its own network.
     pub private_webhooks: bool,
     /// How long open requests may go on once the server is asked to stop.
@@ -57,6 +68,10 @@ impl Default for Config {
             max_json_bytes: 1 << 20,
             max_image_bytes: 32 << 20,
             upload_idle: Duration::from_secs(120),
+            json_time: Duration::from_secs(30),
+            requests_per_second: NonZeroU32::new(600).unwrap_or(NonZeroU32::MIN),
+            wrong_keys_per_minute: NonZeroU32::new(20).unwrap_or(NonZeroU32::MIN),
+            key_memory: Duration::from_secs(2),
             private_webhooks: false,
             shutdown_grace: Duration::from_secs(5),
         }
@@ -70,7 +85,7 @@ pub fn router(service: Service) -> axum::Router {
 
 /// Everything under one router. Event streams end when `stopping` is cancelled.
 pub fn router_with(service: Service, config: Config, stopping: CancellationToken) -> axum::Router {
-    routes::router(app::App::new(service, config, stopping))
+    routes::router(app::Host::new(service, config, stopping))
 }
 
 /// Serves until `shutdown` is ready, then lets open requests end within [`Config::shutdown_grace`].
@@ -99,6 +114,7 @@ pub async fn serve_with(
     let grace = config.shutdown_grace;
     let router = router_with(service, config, stopping.clone());
     let announced = stopping.clone();
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;
         announced.cancel();

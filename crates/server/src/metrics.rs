@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::{Problem, api::health, app::App};
+use crate::{Problem, api::health, app::Host};
 
 /// Upper bounds of the latency histogram, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -82,27 +82,28 @@ fn line(out: &mut String, name: &str, labels: &str, value: f64) {
 }
 
 /// The page a Prometheus server reads.
-pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn show(State(host): State<Host>) -> Result<Response, Problem> {
+    let store = host.whole_service().store();
     let mut out = String::new();
     head(&mut out, "kindling_info", "gauge", "The version that runs.");
     line(&mut out, "kindling_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1.0);
     head(&mut out, "kindling_queue_depth", "gauge", "Rungs that wait for a worker.");
-    line(&mut out, "kindling_queue_depth", "", app.store().queue.depth().await? as f64);
-    let counts = app.meta().trial_counts(None).await?;
+    line(&mut out, "kindling_queue_depth", "", store.queue.depth().await? as f64);
+    let counts = store.meta.trial_counts(None).await?;
     head(&mut out, "kindling_trials", "gauge", "Trials by state.");
     for state in TrialState::ALL {
         let count = counts.get(state).copied().unwrap_or(0);
         line(&mut out, "kindling_trials", &format!("state=\"{state}\""), count as f64);
     }
     head(&mut out, "kindling_active_tasks", "gauge", "Tasks queued or running.");
-    line(&mut out, "kindling_active_tasks", "", app.meta().active_tasks().await?.len() as f64);
-    let workers = app.meta().workers().await?;
+    line(&mut out, "kindling_active_tasks", "", store.meta.active_tasks().await?.len() as f64);
+    let workers = store.meta.workers().await?;
     let live: Vec<_> = workers.iter().filter(|w| health::is_live(w)).collect();
     head(&mut out, "kindling_workers", "gauge", "Worker processes seen lately.");
     line(&mut out, "kindling_workers", "", live.len() as f64);
     head(&mut out, "kindling_workers_busy", "gauge", "Worker processes with a trial.");
     line(&mut out, "kindling_workers_busy", "", live.iter().filter(|w| w.trial.is_some()).count() as f64);
-    app.metrics().write(&mut out);
+    host.metrics().write(&mut out);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response())
 }
 

@@ -1,16 +1,17 @@
 //! What happens to every request: an id, a log line, counts, safe headers, and problems in their final form.
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use kindling_spec::ErrorCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use kindling_spec::{ErrorCode, Scope};
 use std::any::Any;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::Instrument;
 
-use crate::{Problem, app::App, pages};
+use crate::{Problem, app::Host, pages};
 
 /// The route of the table that answered; absent when none did.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,7 @@ const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; object-src
                       frame-ancestors 'none'; form-action 'self'";
 
 /// The outermost layer.
-pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(host): State<Host>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -32,7 +33,7 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     if let Ok(value) = HeaderValue::try_from(&id) {
         request.headers_mut().insert(REQUEST_ID, value);
     }
-    let span = tracing::info_span!("request", id, %method, path);
+    let span = tracing::info_span!("request", id, %method, path, key = tracing::field::Empty);
     let refused = cross_site(&method, request.headers());
     let run = async {
         match refused {
@@ -59,13 +60,17 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    // Pages of other sites may not show what is here as a picture either.
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    // What is not said to be kept is for the one who asked, and asked for again.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     if let Ok(value) = HeaderValue::try_from(&id) {
         headers.insert(REQUEST_ID, value);
     }
     let (status, took) = (response.status(), started.elapsed());
     let route = response.extensions().get::<RouteName>().map_or("none", |route| route.0);
-    app.metrics().observe(label(&method), route, status.as_u16(), took);
+    host.metrics().observe(label(&method), route, status.as_u16(), took);
     // Pages poll and probes knock: what goes well is for the debug level.
     let ms = took.as_secs_f64() * 1e3;
     if status.is_server_error() || method != Method::GET && method != Method::HEAD {
@@ -74,6 +79,41 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         tracing::debug!(status = status.as_u16(), ms, "answered");
     }
     response
+}
+
+/// Lets a request in, with the service as who asks may see it; `wanted` is the least scope, none for public routes.
+pub(crate) async fn guard(
+    State((host, wanted)): State<(Host, Option<Scope>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = address(&request);
+    let admitted = host.access().admit(&host, wanted, request.headers(), address).await;
+    match admitted {
+        Ok(Some(app)) => {
+            request.extensions_mut().insert(app);
+            next.run(request).await
+        }
+        Ok(None) => next.run(request).await,
+        Err(problem) if problem.code == ErrorCode::Unauthorized && is_visit(&request) => {
+            let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+            Redirect::to(&pages::login_address(target)).into_response()
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Where the request comes from, where that is known.
+pub(crate) fn address(request: &Request) -> Option<IpAddr> {
+    Some(request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip())
+}
+
+/// Whether a person has come to a page, and not a script that fetches it.
+fn is_visit(request: &Request) -> bool {
+    let mode = request.headers().get("sec-fetch-mode");
+    request.method() == Method::GET
+        && wants_page(request.headers(), request.uri().path())
+        && mode.is_none_or(|mode| mode == "navigate")
 }
 
 /// Methods outside HTTP's own would let a stranger make series without end.
@@ -98,8 +138,8 @@ fn request_id(headers: &HeaderMap) -> String {
     given.filter(harmless).map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), str::to_owned)
 }
 
-/// A browser that shows a page of another site must not change anything here with its user's reach: the
-/// service has no log-in, so being able to connect is all the permission there is.
+/// A browser that shows a page of another site must not change anything here with its user's reach: where there are no
+/// keys, being able to connect is all the permission there is.
 fn cross_site(method: &Method, headers: &HeaderMap) -> Option<Problem> {
     let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site");

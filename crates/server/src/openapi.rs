@@ -1,19 +1,34 @@
 //! The OpenAPI 3.1 document, made from the routes' table.
 
-use kindling_spec::{ErrorCode, FleetSpec, TaskSpec};
+use axum::http::Method;
+use kindling_spec::{ErrorCode, FleetSpec, Scope, TaskSpec};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required, Schema,
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::access::COOKIE;
 use crate::problem::{ProblemBody, about};
 use crate::routes;
+
+/// Who may use a route.
+enum Audience {
+    /// Those whose keys may look, or change something, as the method says.
+    ByMethod,
+    /// Those whose keys have this scope.
+    Holders(Scope),
+    /// Everyone.
+    Public,
+}
 
 /// What the document says of one route.
 pub(crate) struct Op {
@@ -21,6 +36,7 @@ pub(crate) struct Op {
     id: &'static str,
     summary: &'static str,
     description: Option<&'static str>,
+    audience: Audience,
     parameters: Vec<Parameter>,
     body: Option<utoipa::openapi::request_body::RequestBody>,
     responses: Vec<(u16, utoipa::openapi::Response)>,
@@ -35,6 +51,7 @@ pub(crate) fn op(tag: &'static str, id: &'static str, summary: &'static str) -> 
         id,
         summary,
         description: None,
+        audience: Audience::ByMethod,
         parameters: Vec::new(),
         body: None,
         responses: Vec::new(),
@@ -64,6 +81,28 @@ impl Op {
     pub(crate) fn about(mut self, description: &'static str) -> Self {
         self.description = Some(description);
         self
+    }
+
+    /// Everyone may, without a key.
+    pub(crate) fn public(mut self) -> Self {
+        self.audience = Audience::Public;
+        self
+    }
+
+    /// Keys of this scope may, whatever the method says.
+    pub(crate) fn scope(mut self, scope: Scope) -> Self {
+        self.audience = Audience::Holders(scope);
+        self
+    }
+
+    /// The least scope that a key must have; none where no key is wanted.
+    pub(crate) fn wanted(&self, method: &Method) -> Option<Scope> {
+        match self.audience {
+            Audience::Public => None,
+            Audience::Holders(scope) => Some(scope),
+            Audience::ByMethod if method == Method::GET => Some(Scope::Read),
+            Audience::ByMethod => Some(Scope::Write),
+        }
     }
 
     fn parameter(mut self, name: &str, place: ParameterIn, about: &str, schema: Object) -> Self {
@@ -206,7 +245,7 @@ impl Op {
     }
 
     /// The operation at its path, whose parameters are read off it.
-    fn build(mut self, path: &str) -> utoipa::openapi::path::Operation {
+    fn build(mut self, method: &Method, path: &str) -> utoipa::openapi::path::Operation {
         let named: Vec<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         for name in named.iter().rev() {
             let before = std::mem::take(&mut self.parameters);
@@ -221,7 +260,13 @@ impl Op {
         }
         // Several codes may share a status; the description names each.
         let mut by_status: BTreeMap<u16, Vec<ErrorCode>> = BTreeMap::new();
-        for code in self.problems.iter().chain([&ErrorCode::Internal]) {
+        let wanted = self.wanted(method);
+        let barred: &[ErrorCode] = match wanted {
+            None => &[],
+            Some(Scope::Read) => &[ErrorCode::Unauthorized],
+            Some(_) => &[ErrorCode::Unauthorized, ErrorCode::Forbidden],
+        };
+        for code in self.problems.iter().chain(barred).chain(&[ErrorCode::RateLimited, ErrorCode::Internal]) {
             let codes = by_status.entry(about(*code).status.as_u16()).or_default();
             if !codes.contains(code) {
                 codes.push(*code);
@@ -242,6 +287,11 @@ impl Op {
             .summary(Some(self.summary))
             .description(self.description)
             .request_body(self.body);
+        if let Some(scope) = wanted {
+            for scheme in [BEARER, COOKIE] {
+                operation = operation.security(SecurityRequirement::new(scheme, [scope.as_str()]));
+            }
+        }
         if !self.parameters.is_empty() {
             operation = operation.parameters(Some(self.parameters));
         }
@@ -252,7 +302,20 @@ impl Op {
     }
 }
 
-fn method(method: &axum::http::Method) -> HttpMethod {
+/// What the document calls the usual way to send a key.
+const BEARER: &str = "bearer";
+
+/// The two ways to send a key.
+fn schemes() -> [(&'static str, SecurityScheme); 2] {
+    let about = "A key: `kindling keys create` makes one. The role named by an operation is the least scope that the key \
+                 must have: `read`, `write`, which includes `read`, or `admin`, which includes both. A service without keys \
+                 wants none.";
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("kdl_…").description(Some(about));
+    let cookie = ApiKeyValue::with_description(COOKIE, "The same in a browser, set by /login.");
+    [(BEARER, SecurityScheme::Http(bearer.build())), (COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))]
+}
+
+fn method(method: &Method) -> HttpMethod {
     match method.as_str() {
         "POST" => HttpMethod::Post,
         "PUT" => HttpMethod::Put,
@@ -271,13 +334,16 @@ pub fn document() -> Value {
     schemas.push((ProblemBody::name().into_owned(), ProblemBody::schema()));
     for mut route in routes::table() {
         schemas.append(&mut route.op.schemas);
-        let item = PathItem::new(method(&route.method), route.op.build(route.path));
+        let item = PathItem::new(method(&route.method), route.op.build(&route.method, route.path));
         match items.iter_mut().find(|(path, _)| *path == route.path) {
             Some((_, known)) => known.merge_operations(item),
             None => items.push((route.path, item)),
         }
     }
     components = components.schemas_from_iter(schemas);
+    for (name, scheme) in schemes() {
+        components = components.security_scheme(name, RefOr::T(scheme));
+    }
     let mut paths = PathsBuilder::new();
     for (path, item) in items {
         paths = paths.path(path, item);

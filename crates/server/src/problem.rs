@@ -9,6 +9,7 @@ use kindling_store::StoreError;
 use serde::Serialize;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// What a code means over HTTP.
@@ -196,6 +197,34 @@ pub fn about(code: ErrorCode) -> About {
             "The range lies outside the file",
             "Content-Range names the file's size; ask for bytes within it.",
         ),
+        ErrorCode::Unauthorized => (
+            S::UNAUTHORIZED,
+            "A key is wanted here",
+            "This service has keys, and the request has none, or one that is not known, has expired or was revoked. Send \
+             `Authorization: Bearer kdl_…`; in a browser, log in at /login. Who runs the service makes keys with \
+             `kindling keys create`.",
+        ),
+        ErrorCode::Forbidden => (
+            S::FORBIDDEN,
+            "The key may not do this",
+            "A key of the scope `read` may look and ask models, one of `write` may also make, change and delete, one of \
+             `admin` may also look at what is of the whole service. The detail says which scope is wanted here.",
+        ),
+        ErrorCode::RateLimited => (
+            S::TOO_MANY_REQUESTS,
+            "Too many requests",
+            "More came than are answered of one key, or of one address. Wait as many seconds as the Retry-After header \
+             says.",
+        ),
+        // Not 413: the request may be small, and another project might send the same.
+        ErrorCode::QuotaExceeded => (
+            S::FORBIDDEN,
+            "The project has used up its quota",
+            "A project may have so many bytes, so many open studies at a time, and so many seconds of studies a day. The \
+             detail says which of them is used up. Where waiting helps, the status under this code is 429 and the \
+             Retry-After header says how long; otherwise delete what is not needed, or ask who runs the service for more \
+             (`kindling projects quota`).",
+        ),
         ErrorCode::Internal => (
             S::INTERNAL_SERVER_ERROR,
             "Something failed inside the service",
@@ -241,9 +270,14 @@ impl Problem {
         self
     }
 
-    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+    pub(crate) fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.headers.push((name, value.into()));
         self
+    }
+
+    /// It may be tried again after so long.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        self.with_header(header::RETRY_AFTER, wait.as_secs_f64().ceil().clamp(1.0, f64::from(u32::MAX)) as u32)
     }
 
     /// As the client sees it.
@@ -327,6 +361,10 @@ impl From<EngineError> for Problem {
             && store.is_transient()
         {
             return busy(store);
+        }
+        if let EngineError::Quota { retry_after: Some(wait), .. } = &error {
+            let problem = Self::new(code, error.detail()).with_status(StatusCode::TOO_MANY_REQUESTS);
+            return problem.after(*wait);
         }
         let internal = (code == ErrorCode::Internal).then(|| error.to_string());
         Self { violations: error.violations().to_vec(), internal, ..Self::new(code, error.detail()) }

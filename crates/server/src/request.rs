@@ -7,8 +7,9 @@ use futures::StreamExt;
 use kindling_spec::ErrorCode;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::str::FromStr;
+use std::time::Duration;
 
-use crate::{Problem, app::App};
+use crate::{Problem, app::Host};
 
 /// A body of at most [`crate::Config::max_json_bytes`], kept as it came so that it can be hashed.
 pub(crate) struct JsonBody(pub(crate) Bytes);
@@ -33,27 +34,49 @@ impl JsonBody {
     }
 }
 
-impl FromRequest<App> for JsonBody {
+impl FromRequest<Host> for JsonBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let limit = app.config().max_json_bytes;
+    async fn from_request(request: Request, host: &Host) -> Result<Self, Problem> {
+        let (limit, time) = (host.config().max_json_bytes, host.config().json_time);
         let too_large = || {
             Problem::request(format!("the body has more than {limit} bytes, the most accepted here"))
                 .with_status(StatusCode::PAYLOAD_TOO_LARGE)
         };
-        read(request, limit, too_large).await.map(Self)
+        read_within(request, limit, time, too_large).await.map(Self)
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(request: Request, limit: usize, too_large: impl Fn() -> Problem) -> Result<Bytes, Problem> {
+fn too_slow(time: Duration) -> Problem {
+    let detail = format!("the body did not come within {} seconds; send it again", time.as_secs());
+    Problem::request(detail).with_status(StatusCode::REQUEST_TIMEOUT)
+}
+
+/// Reads a body of at most `limit` bytes that comes whole within a time: where it is small, each piece in time is not
+/// enough, for a byte now and then would hold a connection for hours.
+pub(crate) async fn read_within(
+    request: Request,
+    limit: usize,
+    time: Duration,
+    too_large: impl Fn() -> Problem,
+) -> Result<Bytes, Problem> {
+    let whole = tokio::time::timeout(time, read(request, limit, time, too_large));
+    whole.await.unwrap_or_else(|_| Err(too_slow(time)))
+}
+
+/// Reads a body of at most `limit` bytes, which is given up after so long a silence.
+pub(crate) async fn read(
+    request: Request,
+    limit: usize,
+    idle: Duration,
+    too_large: impl Fn() -> Problem,
+) -> Result<Bytes, Problem> {
     if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
     let mut stream = Body::into_data_stream(request.into_body());
     let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
+    while let Some(chunk) = tokio::time::timeout(idle, stream.next()).await.map_err(|_| too_slow(idle))? {
         let chunk = chunk.map_err(|error| Problem::request(format!("the body did not arrive whole: {error}")))?;
         if bytes.len() + chunk.len() > limit {
             return Err(too_large());

@@ -6,7 +6,7 @@ use axum::http::{Method, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use kindling_spec::{ErrorCode as E, FleetSpec, TaskSpec};
+use kindling_spec::{ErrorCode as E, FleetSpec, Scope, TaskSpec};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::advice::{AdviceOptionsView, TaskAdvice};
@@ -18,8 +18,8 @@ use crate::api::drafts::{
 use crate::api::predict::{Answers, Images};
 use crate::api::uploads::{NewUpload, Upload, UploadPart};
 use crate::api::webhooks::{NewWebhook, Webhook, WebhookDeliveries, Webhooks};
-use crate::app::App;
-use crate::middleware::{RouteName, around, panicked};
+use crate::app::Host;
+use crate::middleware::{RouteName, around, guard, panicked};
 use crate::openapi::{self, Op, op};
 use crate::views::{
     Answer, Dataset, ExampleView, FileView, Fleet, FleetReport, LeaderboardItem, MistakeView, MoreBudget, NewDataset,
@@ -31,25 +31,21 @@ use crate::{Problem, api, metrics, pages};
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
-    handler: MethodRouter<App>,
+    handler: MethodRouter<Host>,
     pub(crate) op: Op,
 }
 
 fn route<H, T>(method: Method, filter: MethodFilter, path: &'static str, handler: H, op: Op) -> Route
 where
-    H: Handler<T, App>,
+    H: Handler<T, Host>,
     T: 'static,
 {
-    let name = map_response(move |mut response: Response| async move {
-        response.extensions_mut().insert(RouteName(path));
-        response
-    });
-    Route { method, path, handler: on(filter, handler).layer(name), op }
+    Route { method, path, handler: on(filter, handler), op }
 }
 
 macro_rules! verbs {
     ($($name:ident: $method:ident),+ $(,)?) => {
-        $(fn $name<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H, op: Op) -> Route {
+        $(fn $name<H: Handler<T, Host>, T: 'static>(path: &'static str, handler: H, op: Op) -> Route {
             route(Method::$method, MethodFilter::$method, path, handler, op)
         })+
     };
@@ -115,6 +111,7 @@ fn datasets() -> Vec<Route> {
                 .gives::<Dataset>(200, "Sealed.")
                 .gives::<Dataset>(202, "Being read; ask for the data set until its state is `ready` or `refused`.")
                 .problems(&[
+                    E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DatasetNotFound,
                     E::DatasetSealed,
@@ -209,7 +206,13 @@ fn uploads() -> Vec<Route> {
                 .takes::<NewUpload>()
                 .once()
                 .gives::<Upload>(201, "Begun; Location says where.")
-                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetSealed, E::DatasetNotReady]),
+                .problems(&[
+                    E::QuotaExceeded,
+                    E::InvalidRequest,
+                    E::DatasetNotFound,
+                    E::DatasetSealed,
+                    E::DatasetNotReady,
+                ]),
         ),
         get(
             "/v1/uploads/{id}",
@@ -234,6 +237,7 @@ fn uploads() -> Vec<Route> {
                 .gives::<Dataset>(200, "Sealed; the upload is gone.")
                 .gives::<Dataset>(202, "Being read; ask for the data set until its state is `ready` or `refused`.")
                 .problems(&[
+                    E::QuotaExceeded,
                     E::UploadNotFound,
                     E::UploadIncomplete,
                     E::DatasetNotFound,
@@ -294,6 +298,7 @@ fn doubts() -> Vec<Route> {
                 .once()
                 .gives::<Dataset>(201, "Made and ready; Location says where.")
                 .problems(&[
+                    E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DatasetNotFound,
                     E::DatasetNotReady,
@@ -319,7 +324,7 @@ fn drafts() -> Vec<Route> {
                 .takes::<NewDraftView>()
                 .once()
                 .gives::<Draft>(201, "Made; Location says where.")
-                .problems(&[E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady]),
+                .problems(&[E::QuotaExceeded, E::InvalidRequest, E::DatasetNotFound, E::DatasetNotReady]),
         ),
         get("/v1/drafts", d::list, o("listDrafts", "Drafts, newest first.").paged().lists::<Draft>("A page of drafts.")),
         get(
@@ -358,6 +363,7 @@ fn drafts() -> Vec<Route> {
                 .takes_bytes("application/octet-stream")
                 .gives::<AddedView>(200, "What was added.")
                 .problems(&[
+                    E::QuotaExceeded,
                     E::InvalidRequest,
                     E::DraftNotFound,
                     E::InvalidArchive,
@@ -435,7 +441,7 @@ fn drafts() -> Vec<Route> {
                 .takes::<Seal>()
                 .once()
                 .gives::<Dataset>(201, "Made and ready; Location says where.")
-                .problems(&[E::DraftNotFound, E::InvalidLayout, E::TooFewExamples]),
+                .problems(&[E::QuotaExceeded, E::DraftNotFound, E::InvalidLayout, E::TooFewExamples]),
         ),
     ]
 }
@@ -451,7 +457,13 @@ fn tasks() -> Vec<Route> {
                 .takes_named("TaskSpec")
                 .once()
                 .gives::<TaskWithProgress>(201, "Posted; Location says where.")
-                .problems(&[E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::LimitsTooTight]),
+                .problems(&[
+                    E::QuotaExceeded,
+                    E::InvalidSpec,
+                    E::DatasetNotFound,
+                    E::DatasetNotReady,
+                    E::LimitsTooTight,
+                ]),
         ),
         get("/v1/tasks", t::list, o("listTasks", "Tasks, newest first.").paged().lists::<Task>("A page of tasks.")),
         get(
@@ -476,7 +488,7 @@ fn tasks() -> Vec<Route> {
                 .takes::<MoreBudget>()
                 .once()
                 .gives::<TaskWithProgress>(200, "It goes on.")
-                .problems(&[E::TaskNotFound, E::TaskState]),
+                .problems(&[E::QuotaExceeded, E::TaskNotFound, E::TaskState]),
         ),
         get(
             "/v1/tasks/{id}/trials",
@@ -546,7 +558,7 @@ fn fleets() -> Vec<Route> {
                 .takes_named("FleetSpec")
                 .once()
                 .gives::<Fleet>(201, "Posted; Location says where.")
-                .problems(&[E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::LimitsTooTight]),
+                .problems(&[E::QuotaExceeded, E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::LimitsTooTight]),
         ),
         get(
             "/v1/fleets",
@@ -623,7 +635,7 @@ fn models() -> Vec<Route> {
                      for any model, in seconds. What is there already stays as it is.",
                 )
                 .gives_bytes(200, "application/json", "The card, which lists all files.")
-                .problems(&[E::ModelNotFound]),
+                .problems(&[E::QuotaExceeded, E::ModelNotFound]),
         ),
         get(
             "/v1/models/{id}/files/{name}",
@@ -640,6 +652,7 @@ fn models() -> Vec<Route> {
             "/v1/models/{id}/predict",
             api::predict::predict,
             o("predict", "What the model sees in an image.")
+                .scope(Scope::Read)
                 .about(
                     "The body is the file's own bytes: PNG, JPEG, WebP, BMP or TIFF. Up to 64 images come as the files of a form, or \
                      in base64 in JSON, and are answered one by one: an image that cannot be read has a problem in the place of \
@@ -672,7 +685,7 @@ fn service() -> Vec<Route> {
         get(
             "/v1/schema/task-spec.json",
             || async { json_text(TaskSpec::json_schema().to_string(), "application/schema+json") },
-            o("getTaskSpecSchema", "The task specification's JSON Schema.").gives_bytes(
+            o("getTaskSpecSchema", "The task specification's JSON Schema.").public().gives_bytes(
                 200,
                 "application/schema+json",
                 "The schema.",
@@ -681,7 +694,7 @@ fn service() -> Vec<Route> {
         get(
             "/v1/schema/fleet-spec.json",
             || async { json_text(FleetSpec::json_schema().to_string(), "application/schema+json") },
-            o("getFleetSpecSchema", "The fleet specification's JSON Schema.").gives_bytes(
+            o("getFleetSpecSchema", "The fleet specification's JSON Schema.").public().gives_bytes(
                 200,
                 "application/schema+json",
                 "The schema.",
@@ -690,31 +703,40 @@ fn service() -> Vec<Route> {
         get(
             "/openapi.json",
             || async { json_text(openapi::document().to_string(), "application/json") },
-            o("getOpenApi", "This document.").gives_bytes(200, "application/json", "OpenAPI 3.1."),
+            o("getOpenApi", "This document.").public().gives_bytes(200, "application/json", "OpenAPI 3.1."),
         ),
         get(
             "/healthz",
             api::health::alive,
-            o("getHealth", "The process answers.").gives_bytes(200, "text/plain", "It does."),
+            o("getHealth", "The process answers.").public().gives_bytes(200, "text/plain", "It does."),
         ),
         get(
             "/readyz",
             api::health::ready,
             o("getReadiness", "Whether database, queue, object store and disk work.")
+                .public()
                 .gives::<api::health::Readiness>(200, "They do.")
                 .gives::<api::health::Readiness>(503, "One of them does not."),
         ),
         get(
             "/metrics",
             metrics::show,
-            o("getMetrics", "Figures for Prometheus.").gives_bytes(200, "text/plain", "Prometheus's text format."),
+            o("getMetrics", "Figures of the whole service for Prometheus.").scope(Scope::Admin).gives_bytes(
+                200,
+                "text/plain",
+                "Prometheus's text format.",
+            ),
         ),
     ]
 }
 
 fn page_routes() -> Vec<Route> {
-    let o = |id, summary| op("pages", id, summary).gives_bytes(200, "text/html", "The page.");
-    let asset = |id, summary, kind| op("pages", id, summary).gives_bytes(200, kind, "The file.");
+    let open = |id, summary| op("pages", id, summary).public().gives_bytes(200, "text/html", "The page.");
+    let o = |id, summary| {
+        let page = op("pages", id, summary).gives_bytes(200, "text/html", "The page.");
+        page.gives_nothing(303, "A key is wanted: to /login.")
+    };
+    let asset = |id, summary, kind| op("pages", id, summary).public().gives_bytes(200, kind, "The file.");
     vec![
         get("/", pages::home, o("showHome", "Data sets and tasks, and the way in.")),
         get(
@@ -763,7 +785,29 @@ fn page_routes() -> Vec<Route> {
             o("showFleetLive", "The parts of a fleet's page that change.").problems(&[E::FleetNotFound]),
         ),
         get("/models/{id}", pages::model, o("showModel", "A model.").problems(&[E::ModelNotFound])),
-        get("/problems/{code}", pages::explain, o("showProblem", "What an error means.").problems(&[E::NotFound])),
+        get(
+            "/login",
+            pages::login,
+            open("showLogin", "Asks for a key, or says whose is here.")
+                .query("next", "The page to go to afterwards.")
+                .problems(&[E::InvalidRequest]),
+        ),
+        post(
+            "/login",
+            pages::log_in,
+            op("pages", "logIn", "Takes a key and keeps it in a cookie.")
+                .public()
+                .takes_bytes("application/x-www-form-urlencoded")
+                .gives_nothing(303, "To the page that was wanted.")
+                .gives_bytes(401, "text/html", "The page again: the key is not good.")
+                .problems(&[E::InvalidRequest]),
+        ),
+        post(
+            "/logout",
+            pages::log_out,
+            op("pages", "logOut", "Forgets the cookie.").public().gives_nothing(303, "To /login."),
+        ),
+        get("/problems/{code}", pages::explain, open("showProblem", "What an error means.").problems(&[E::NotFound])),
         get("/assets/style.css", pages::style, asset("getStyle", "The pages' style.", "text/css")),
         get("/assets/app.js", pages::script, asset("getScript", "The pages' script.", "text/javascript")),
         get(
@@ -780,14 +824,19 @@ fn json_text(text: String, media_type: &'static str) -> Response {
 }
 
 /// The table as a router.
-pub(crate) fn router(app: App) -> Router {
+pub(crate) fn router(host: Host) -> Router {
     let mut router = Router::new();
-    for route in table() {
-        router = router.route(route.path, route.handler);
+    for Route { method, path, handler, op } in table() {
+        let guard = from_fn_with_state((host.clone(), op.wanted(&method)), guard);
+        let name = map_response(move |mut response: Response| async move {
+            response.extensions_mut().insert(RouteName(path));
+            response
+        });
+        router = router.route(path, handler.route_layer(guard).layer(name));
     }
     router
         .fallback(|| async { Problem::new(E::NotFound, "nothing has this address; /openapi.json lists what there is") })
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), around))
-        .with_state(app)
+        .layer(from_fn_with_state(host.clone(), around))
+        .with_state(host)
 }

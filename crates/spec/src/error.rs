@@ -71,6 +71,14 @@ words!(
         LimitsTooTight = "limits_too_tight",
         /// The byte range is outside the file.
         RangeNotSatisfiable = "range_not_satisfiable",
+        /// The address wants a key, and what came is none, or not a good one.
+        Unauthorized = "unauthorized",
+        /// The key may do less than this.
+        Forbidden = "forbidden",
+        /// More requests than are answered.
+        RateLimited = "rate_limited",
+        /// The project has used up what it may use.
+        QuotaExceeded = "quota_exceeded",
         /// Something of ours failed; the log says what.
         Internal = "internal",
     }

@@ -19,5 +19,6 @@ mod fleet;
 mod flow;
 mod harness;
 mod hostile;
+mod keys;
 mod labelling;
 mod python_client;

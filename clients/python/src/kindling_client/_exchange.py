@@ -65,11 +65,11 @@ def opened(wanted: Request) -> Flow[Stream]:
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds after which a service that is busy (or at work on the same key) wants to be asked again."""
+    """Seconds after which a service that is busy (or at work on the same key) wants to be asked again, if that is soon."""
     given = response.headers.get("retry-after", "")
-    if response.status_code not in (409, 429, 503) or not given.isdigit():
+    if response.status_code not in (409, 429, 503) or not given.isdigit() or float(given) > LONGEST_WAIT:
         return None
-    return min(float(given), LONGEST_WAIT)
+    return float(given)
 
 
 def unreachable(error: httpx.TransportError) -> KindlingError:

@@ -27,13 +27,24 @@ def address(given: str | None) -> httpx.URL:
     return url
 
 
-def client_options(base_url: str | None, timeout: float, headers: Mapping[str, str] | None) -> dict[str, Any]:
+def authorization(key: str | None) -> dict[str, str]:
+    """The header that a key is sent in: the one given, else the environment's ``KINDLING_KEY``, else none."""
+    text = (key or os.environ.get("KINDLING_KEY") or "").strip()
+    if not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError("a key is one word of ASCII, such as `kindling keys create` prints")
+    return {"Authorization": f"Bearer {text}"} if text else {}
+
+
+def client_options(
+    base_url: str | None, key: str | None, timeout: float, headers: Mapping[str, str] | None
+) -> dict[str, Any]:
     """What an ``httpx`` client is made with."""
     url = address(base_url)
+    usual = {"User-Agent": f"kindling-client/{VERSION}", "Accept": "application/json", **authorization(key)}
     return {
         "base_url": url,
         "timeout": httpx.Timeout(timeout),
-        "headers": {"User-Agent": f"kindling-client/{VERSION}", "Accept": "application/json", **(headers or {})},
+        "headers": {**usual, **(headers or {})},
         # A proxy that the environment names knows nothing of this machine's own ports.
         "trust_env": not _is_loopback(url.host),
     }

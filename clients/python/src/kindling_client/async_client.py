@@ -30,11 +30,13 @@ class AsyncKindling:
         self,
         base_url: str | None = None,
         *,
+        key: str | None = None,
         timeout: float = 30.0,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._driver = Awaiting(httpx.AsyncClient(transport=transport, **client_options(base_url, timeout, headers)))
+        options = client_options(base_url, key, timeout, headers)
+        self._driver = Awaiting(httpx.AsyncClient(transport=transport, **options))
         self.datasets = AsyncDatasets(self)
         self.drafts = AsyncDrafts(self)
         self.tasks = AsyncTasks(self)

@@ -23,21 +23,23 @@ T = TypeVar("T")
 class Kindling:
     """A client of a Kindling service. It may be used by several threads, and closed or used in a ``with``.
 
-    The address is ``base_url``, else the environment's ``KINDLING_URL``, else ``http://127.0.0.1:8080``. ``timeout``
-    is in seconds, of connecting and of silence; long uploads and downloads may take as long as they do. ``headers``
-    are sent with every request, such as those that a proxy wants. ``transport`` is one of ``httpx``, for
-    certificates and proxies of your own.
+    The address is ``base_url``, else the environment's ``KINDLING_URL``, else ``http://127.0.0.1:8080``. ``key`` is a
+    key to the service, else the environment's ``KINDLING_KEY``; a service without keys wants none. ``timeout`` is in
+    seconds, of connecting and of silence; long uploads and downloads may take as long as they do. ``headers`` are sent
+    with every request, such as those that a proxy wants. ``transport`` is one of ``httpx``, for certificates and
+    proxies of your own.
     """
 
     def __init__(
         self,
         base_url: str | None = None,
         *,
+        key: str | None = None,
         timeout: float = 30.0,
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._driver = Blocking(httpx.Client(transport=transport, **client_options(base_url, timeout, headers)))
+        self._driver = Blocking(httpx.Client(transport=transport, **client_options(base_url, key, timeout, headers)))
         self.datasets = Datasets(self)
         self.drafts = Drafts(self)
         self.tasks = Tasks(self)

@@ -16,9 +16,13 @@ use tokio_util::sync::CancellationToken;
 /// Runs the service until SIGINT or SIGTERM. Training runs in worker processes that it starts.
 #[derive(clap::Args)]
 pub(crate) struct Serve {
-    /// Address and port to listen at; port 0 takes a free one. Anyone who reaches it may use the service.
+    /// Address and port to listen at; port 0 takes a free one. Without keys anyone who reaches it may use the service, so
+    /// that another than this machine's own is only taken once there is a key (`kindling keys create`).
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     listen: SocketAddr,
+    /// Listen at an address that others reach although there is no key.
+    #[arg(long)]
+    insecure: bool,
     #[command(flatten)]
     place: PlaceArgs,
     /// Worker processes; by default one a core, or one a graphics card. 0 serves without training.
@@ -68,6 +72,12 @@ impl Serve {
         let address =
             listener.local_addr().map_err(|e| Failure::new(Exit::Failed, format!("no local address: {e}")))?;
         let service = Service::open(&place, kindling_data::Limits::default()).await?;
+        if !address.ip().is_loopback() && !service.has_keys().await? {
+            if !self.insecure {
+                return Err(open_to_all(address));
+            }
+            tracing::warn!(%address, "there is no key: whoever reaches this address may use the service");
+        }
 
         // Workers stop before the scheduler, which may have to record what they hand back.
         let (stop_scheduler, stop_workers) = (CancellationToken::new(), stop.child_token());
@@ -100,6 +110,15 @@ impl Serve {
         let _ = scheduler.await;
         served.map_err(|error| Failure::new(Exit::Failed, format!("the service failed: {error}")))
     }
+}
+
+fn open_to_all(address: SocketAddr) -> Failure {
+    Failure::new(Exit::Usage, "others may reach this address, and there is no key: anyone could use the service")
+        .at(address.to_string())
+        .mend(
+            "make a key first (`kindling keys create --name … --scope write`), listen at 127.0.0.1, or say --insecure if \
+             what stands before the service lets in only those who may",
+        )
 }
 
 /// Where data is, in words; addresses may hold passwords.

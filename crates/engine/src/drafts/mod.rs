@@ -13,7 +13,7 @@ pub use suggest::{Accept, Suggested};
 use image::{DynamicImage, ImageFormat};
 use kindling_data::{Broken, Labels, Limits, PICTURES, decode_image, read_pictures};
 use kindling_spec::{DatasetId, DraftId, ErrorCode, ProjectId};
-use kindling_store::{Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftRecord, DraftState, LabelKind};
+use kindling_store::{Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftRecord, DraftState, LabelKind, Noun};
 use serde::Deserialize;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -125,6 +125,8 @@ impl Service {
         let record = make(Self::dataset_name(name)?, old.labels, classes);
 
         let (originals, scratch) = (dataset.dir().join(ORIGINALS), self.scratch().join(format!("draft-{id}")));
+        let size = tokio::fs::metadata(&originals).await.map_err(EngineError::io(&originals))?.len();
+        self.check_room(&old.project, size).await?;
         let pack = self.move_pack(&id, scratch, move |to| {
             // The original never changes, so a second name for it is as good as a copy.
             std::fs::hard_link(&originals, to).or_else(|_| std::fs::copy(&originals, to).map(drop))
@@ -166,6 +168,7 @@ impl Service {
             .collect();
         meta.create_draft(&record).await?;
         meta.add_draft_examples(&id, &examples, now).await?;
+        self.count_files(Noun::Draft, id.as_str(), &key(&id)).await?;
         Ok(record)
     }
 
@@ -233,7 +236,7 @@ impl Service {
     }
 
     async fn read_into_draft(&self, id: &DraftId, source: &Path, name: &str) -> Result<Added, EngineError> {
-        let (_, before) = self.draft(id).await?;
+        let (draft, before) = self.draft(id).await?;
         let out = self.scratch().join(format!("draft-{}", DraftId::new()));
         let (from, name, limits, to) = (source.to_owned(), name.to_owned(), self.limits().clone(), out.clone());
         let read = blocking(move || {
@@ -250,6 +253,8 @@ impl Service {
             let what = format!("the draft would have more than {most} pictures, the most allowed; make another draft");
             return Err(EngineError::refused(ErrorCode::ArchiveTooLarge, what));
         }
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_folder(&draft.project, &out, 0).await?;
         let prefix = format!("{}/{}", key(id), DraftId::new());
         self.store().files.move_dir(&prefix, &out).await?;
         let (pack, now) = (format!("{prefix}/{PICTURES}"), now_ms());
@@ -278,6 +283,7 @@ impl Service {
             self.store().files.delete_prefix(&prefix).await?;
         }
         let added = added?;
+        self.count_files(Noun::Draft, id.as_str(), &key(id)).await?;
         let copies = found.copies as u64 + all - added;
         Ok(Added { added, copies, broken: found.broken, other_files: found.other_files })
     }

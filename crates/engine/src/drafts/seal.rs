@@ -3,7 +3,7 @@
 use kindling_data::{DraftExample, DraftLabel, Example, Labels, Manifest, ingest_draft};
 use kindling_spec::{DatasetId, DatasetState, DraftId, ErrorCode, ProjectId, TaskKind};
 use kindling_store::{
-    Annotation, DatasetRecord, DatasetUpdate, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, LabelKind,
+    Annotation, DatasetRecord, DatasetUpdate, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, LabelKind, Noun,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -55,6 +55,8 @@ impl Service {
         let (labels, limits, to) = (labels_of(draft.labels), self.limits().clone(), out.clone());
         let read = move || Ok(ingest_draft(labels, &examples, &to, &limits, &|_| {}, &AtomicBool::new(false))?);
         let manifest: Manifest = blocking(read).await?;
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_folder(&draft.project, &out, 0).await?;
 
         // As with a relabelled data set: files first, so that a record that says ready has its content.
         let now = now_ms();
@@ -73,6 +75,7 @@ impl Service {
         };
         meta.create_dataset(&record).await?;
         self.store().files.move_dir(&key(&made), &out).await?;
+        self.count_files(Noun::Dataset, made.as_str(), &key(&made)).await?;
         let mut summary = summary(&manifest);
         summary["draft"] = json!(id);
         if let Some(parent) = self.parent_of(&draft, &manifest).await {

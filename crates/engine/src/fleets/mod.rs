@@ -6,7 +6,7 @@ mod bundle;
 mod compare;
 mod report;
 
-use kindling_spec::{ErrorCode, FleetId, FleetSpec, ProjectId, TaskId, TaskState};
+use kindling_spec::{Budget, ErrorCode, FleetId, FleetSpec, ProjectId, TaskId, TaskState};
 use kindling_store::{FleetMember, FleetRecord};
 use serde::Serialize;
 use serde_json::Value;
@@ -43,8 +43,8 @@ impl Service {
     /// Posts a fleet: all its tasks or, if one of them cannot be done, none.
     ///
     /// # Errors
-    /// The specification breaks rules (all are listed), its data set is unknown or not ready, or no network meets
-    /// the limits of one of its tasks.
+    /// The specification breaks rules (all are listed), its data set is unknown or not ready, no network meets the
+    /// limits of one of its tasks, or the project's quota is used up.
     pub async fn create_fleet(&self, spec: &Value) -> Result<FleetRecord, EngineError> {
         let spec = FleetSpec::from_json(spec)?;
         let dataset = crate::tasks::dataset_id(&spec.dataset)?;
@@ -66,6 +66,10 @@ impl Service {
             plans.push((record.id.clone(), plan));
             records.push(record);
         }
+        let budgets: Vec<Budget> = records.iter().map(|record| record.budget.clone()).collect();
+        let project = self.dataset(&dataset).await?.project;
+        let _one_at_a_time = self.admission().lock().await;
+        self.check_studies(&project, &budgets).await?;
         let record = FleetRecord {
             id: FleetId::new(),
             project: ProjectId::local(),

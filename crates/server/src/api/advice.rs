@@ -1,7 +1,7 @@
 //! What would make a task's models better: asked for, and told.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_engine::{AdviceOptions, AdviceReport, AnalysisView};
@@ -42,12 +42,7 @@ pub(crate) struct TaskAdvice {
     report: Option<AdviceReport>,
 }
 
-pub(crate) async fn start(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn start(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = task_id(&id)?;
     let options: AdviceOptions = body.parse_or_default()?;
     let service = app.service().clone();
@@ -60,7 +55,7 @@ pub(crate) async fn start(
     .await
 }
 
-pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     let AnalysisView { record, report } = app.service().advice(&task_id(&id)?).await?;
     Ok(Json(TaskAdvice { analysis: record.into(), report }).into_response())
 }

@@ -1,6 +1,6 @@
 //! All files of a model in one zip, the same bytes each time.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::HeaderMap;
 use kindling_store::FileRecord;
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use super::Answered;
 use crate::request::model_id;
 use crate::{Problem, app::App, files};
 
-pub(crate) async fn zip(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Answered {
+pub(crate) async fn zip(app: App, Path(id): Path<String>, headers: HeaderMap) -> Answered {
     let id = model_id(&id)?;
     let model = app.service().model(&id).await?;
     // The zip is stored, not compressed, with fixed times: what is in it decides every byte.

@@ -1,7 +1,7 @@
 //! Data sets: made, listed, looked into, deleted.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_data::{DataError, Labels};
@@ -14,7 +14,7 @@ use crate::request::{JsonBody, Page, Query, after, dataset_id, limit};
 use crate::views::{Dataset, ExampleView, List, NewDataset};
 use crate::{Problem, app::App, files, idempotency};
 
-pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: JsonBody) -> Answered {
+pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
     let new: NewDataset = body.parse()?;
     let service = app.service().clone();
     idempotency::once(&app, "POST /v1/datasets", &headers, &body.0, async move {
@@ -26,19 +26,19 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
     .await
 }
 
-pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn list(app: App, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
-    let records = app.meta().datasets(None, page.after()?.as_ref(), limit + 1).await?;
+    let records = app.meta().datasets(Some(app.project()), page.after()?.as_ref(), limit + 1).await?;
     let list = List::page(records, limit as usize, |record| record.id.to_string());
     Ok(Json(list.map(Dataset::from)).into_response())
 }
 
-pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     let record = app.service().dataset(&dataset_id(&id)?).await?;
     Ok(Json(Dataset::from(record)).into_response())
 }
 
-pub(crate) async fn delete(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn delete(app: App, Path(id): Path<String>) -> Answered {
     app.service().delete_dataset(&dataset_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -90,7 +90,7 @@ impl Which {
     }
 }
 
-pub(crate) async fn examples(State(app): State<App>, Path(id): Path<String>, Query(which): Query<Which>) -> Answered {
+pub(crate) async fn examples(app: App, Path(id): Path<String>, Query(which): Query<Which>) -> Answered {
     let id = dataset_id(&id)?;
     let dataset = app.service().open_dataset(&id).await?;
     let manifest = dataset.manifest();
@@ -107,7 +107,7 @@ pub(crate) struct Size {
 }
 
 pub(crate) async fn image(
-    State(app): State<App>,
+    app: App,
     Path((id, number)): Path<(String, String)>,
     Query(Size { size }): Query<Size>,
     headers: HeaderMap,

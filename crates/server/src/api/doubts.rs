@@ -1,7 +1,7 @@
 //! Labels that are probably wrong: searched for, listed, mended in a new version of the data set.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_engine::{AnalysisView, ChangeRequest, DoubtEntry, DoubtOptions, DoubtReport};
@@ -123,12 +123,7 @@ pub(crate) struct Doubts {
     next: Option<String>,
 }
 
-pub(crate) async fn start(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn start(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = dataset_id(&id)?;
     let options: DoubtOptions = body.parse_or_default()?;
     let service = app.service().clone();
@@ -141,7 +136,7 @@ pub(crate) async fn start(
     .await
 }
 
-pub(crate) async fn list(State(app): State<App>, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn list(app: App, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
     let (limit, after) = (page.limit()? as usize, page.after::<usize>()?);
     let id = dataset_id(&id)?;
     let AnalysisView { record, report } = app.service().doubts(&id).await?;
@@ -195,12 +190,7 @@ pub(crate) struct LabelChange {
     remove: bool,
 }
 
-pub(crate) async fn relabel(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn relabel(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = dataset_id(&id)?;
     let wanted: Relabel = body.parse()?;
     let service = app.service().clone();

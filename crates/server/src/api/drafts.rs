@@ -1,7 +1,7 @@
 //! Draft data sets: pictures taken in, labelled, and made a data set.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_engine::{Accept, Added, LabelRequest, NewDraft, Suggested};
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Answered;
-use super::upload::{Unfinished, check_digest, receive, too_large};
-use crate::request::{JsonBody, Page, Query, content_length, draft_id, limit};
+use super::upload::{Unfinished, check_digest, receive_archive};
+use crate::request::{JsonBody, Page, Query, draft_id, limit};
 use crate::views::{BoxView, Dataset, List};
 use crate::{Problem, app::App, files, idempotency, words};
 
@@ -267,7 +267,7 @@ async fn view(app: &App, id: &DraftId) -> Result<Draft, Problem> {
     Ok(Draft::new(record, counts))
 }
 
-pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: JsonBody) -> Answered {
+pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
     let new: NewDraft = body.parse()?;
     let own = app.clone();
     idempotency::once(&app, "POST /v1/drafts", &headers, &body.0, async move {
@@ -278,9 +278,9 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
     .await
 }
 
-pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn list(app: App, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
-    let records = app.meta().drafts(None, page.after()?.as_ref(), limit + 1).await?;
+    let records = app.meta().drafts(Some(app.project()), page.after()?.as_ref(), limit + 1).await?;
     let list = List::page(records, limit as usize, |record| record.id.to_string());
     let mut items = Vec::new();
     for record in list.items {
@@ -290,17 +290,17 @@ pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> An
     Ok(Json(List { items, next: list.next }).into_response())
 }
 
-pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(view(&app, &draft_id(&id)?).await?).into_response())
 }
 
-pub(crate) async fn change(State(app): State<App>, Path(id): Path<String>, body: JsonBody) -> Answered {
+pub(crate) async fn change(app: App, Path(id): Path<String>, body: JsonBody) -> Answered {
     let (id, wanted) = (draft_id(&id)?, body.parse::<DraftClasses>()?);
     app.service().add_draft_classes(&id, &wanted.add_classes).await?;
     Ok(Json(view(&app, &id).await?).into_response())
 }
 
-pub(crate) async fn delete(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn delete(app: App, Path(id): Path<String>) -> Answered {
     app.service().delete_draft(&draft_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -313,7 +313,7 @@ pub(crate) struct Named {
 }
 
 pub(crate) async fn add_pictures(
-    State(app): State<App>,
+    app: App,
     Path(id): Path<String>,
     Query(Named { name }): Query<Named>,
     request: Request,
@@ -326,13 +326,9 @@ pub(crate) async fn add_pictures(
         return Err(Problem::request("`name` must have 1 to 200 characters"));
     }
     let headers = request.headers().clone();
-    let limit = app.config().max_upload_bytes;
-    if content_length(&headers).is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
-    }
     let path = app.service().draft_upload_path();
     let unfinished = Unfinished(Some(path.clone()));
-    let hash = receive(request.into_body(), &path, limit, app.config().upload_idle).await?;
+    let hash = receive_archive(&app, request, &path).await?;
     check_digest(&headers, &hash)?;
     let (path, service) = (unfinished.hand_over(), app.service().clone());
     // On a task of its own: a client who hangs up now has delivered everything.
@@ -351,7 +347,7 @@ pub(crate) struct Which {
     limit: Option<u32>,
 }
 
-pub(crate) async fn examples(State(app): State<App>, Path(id): Path<String>, Query(which): Query<Which>) -> Answered {
+pub(crate) async fn examples(app: App, Path(id): Path<String>, Query(which): Query<Which>) -> Answered {
     let id = draft_id(&id)?;
     app.service().draft(&id).await?;
     let state = which.state.as_deref().map(|word| {
@@ -387,16 +383,12 @@ async fn find(app: &App, id: &str, number: &str) -> Result<(DraftId, DraftExampl
     Ok((id, record))
 }
 
-pub(crate) async fn example(State(app): State<App>, Path((id, number)): Path<(String, String)>) -> Answered {
+pub(crate) async fn example(app: App, Path((id, number)): Path<(String, String)>) -> Answered {
     let (id, record) = find(&app, &id, &number).await?;
     Ok(Json(DraftExample::new(&id, record)).into_response())
 }
 
-pub(crate) async fn label(
-    State(app): State<App>,
-    Path((id, number)): Path<(String, String)>,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn label(app: App, Path((id, number)): Path<(String, String)>, body: JsonBody) -> Answered {
     let (id, before) = find(&app, &id, &number).await?;
     let wanted: LabelRequest = body.parse()?;
     let saved = app.service().label_example(&id, before.number, &wanted).await?;
@@ -411,7 +403,7 @@ pub(crate) struct Size {
 }
 
 pub(crate) async fn image(
-    State(app): State<App>,
+    app: App,
     Path((id, number)): Path<(String, String)>,
     Query(Size { size }): Query<Size>,
     headers: HeaderMap,
@@ -444,7 +436,7 @@ pub(crate) async fn image(
     Ok((out, bytes).into_response())
 }
 
-pub(crate) async fn suggest(State(app): State<App>, Path(id): Path<String>, body: JsonBody) -> Answered {
+pub(crate) async fn suggest(app: App, Path(id): Path<String>, body: JsonBody) -> Answered {
     let (id, wanted) = (draft_id(&id)?, body.parse::<SuggestFrom>()?);
     let most = wanted.limit.unwrap_or(ASKED);
     if !(1..=MOST_ASKED).contains(&most) {
@@ -454,18 +446,13 @@ pub(crate) async fn suggest(State(app): State<App>, Path(id): Path<String>, body
     Ok(Json(SuggestedView { asked, remaining }).into_response())
 }
 
-pub(crate) async fn accept(State(app): State<App>, Path(id): Path<String>, body: JsonBody) -> Answered {
+pub(crate) async fn accept(app: App, Path(id): Path<String>, body: JsonBody) -> Answered {
     let (id, wanted) = (draft_id(&id)?, body.parse::<Accept>()?);
     let accepted = app.service().accept_suggestions(&id, &wanted).await?;
     Ok(Json(Accepted { accepted }).into_response())
 }
 
-pub(crate) async fn seal(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn seal(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let (id, wanted) = (draft_id(&id)?, body.parse_or_default::<Seal>()?);
     let service = app.service().clone();
     let scope = format!("POST /v1/drafts/{id}/seal");

@@ -1,17 +1,16 @@
 //! A task's events as they happen (server-sent events, WHATWG HTML section 9.2).
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
-use kindling_spec::{TaskId, TaskState};
-use kindling_store::StoreError;
+use kindling_spec::{ErrorCode, TaskId, TaskState};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Answered;
 use crate::request::{Query, task_id};
@@ -21,6 +20,8 @@ use crate::{Problem, app::App};
 const POLL: Duration = Duration::from_millis(200);
 /// A comment is sent after this much silence, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How often it is asked whether the reader's key still is good.
+const WELCOME: Duration = Duration::from_secs(2);
 /// Events read at a time.
 const BATCH: u32 = 200;
 
@@ -32,7 +33,7 @@ pub(crate) struct From {
 }
 
 pub(crate) async fn stream_of(
-    State(app): State<App>,
+    app: App,
     Path(id): Path<String>,
     Query(from): Query<From>,
     headers: HeaderMap,
@@ -45,7 +46,8 @@ pub(crate) async fn stream_of(
             Problem::request("`Last-Event-ID` (or `after`) must be the id of an event, a whole number")
         })?,
     };
-    let events = events(Cursor { app, id, last, ready: VecDeque::new(), phase: Phase::Following });
+    let events =
+        events(Cursor { app, id, last, ready: VecDeque::new(), phase: Phase::Following, welcome: Instant::now() });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let out = response.headers_mut();
@@ -61,6 +63,8 @@ struct Cursor {
     last: i64,
     ready: VecDeque<Event>,
     phase: Phase,
+    /// When the reader was last let in.
+    welcome: Instant,
 }
 
 #[derive(PartialEq)]
@@ -88,9 +92,10 @@ fn events(cursor: Cursor) -> impl Stream<Item = Result<Event, Infallible>> {
                         () = app.stopping().cancelled() => return None,
                     }
                 }
-                Err(error) => {
+                Err(problem) => {
                     // The headers are sent; breaking off makes the client come back for the rest.
-                    tracing::error!(%error, task = %cursor.id, "events cannot be read");
+                    let internal = problem.internal.as_deref();
+                    tracing::warn!(%problem, internal, task = %cursor.id, "events cannot be followed any longer");
                     return None;
                 }
             }
@@ -100,7 +105,13 @@ fn events(cursor: Cursor) -> impl Stream<Item = Result<Event, Infallible>> {
 
 impl Cursor {
     /// Reads what is new; `false` if there is nothing yet.
-    async fn fill(&mut self) -> Result<bool, StoreError> {
+    async fn fill(&mut self) -> Result<bool, Problem> {
+        if self.welcome.elapsed() >= WELCOME {
+            if !self.app.is_still_welcome().await? {
+                return Err(Problem::new(ErrorCode::Unauthorized, "the reader's key is no longer good"));
+            }
+            self.welcome = Instant::now();
+        }
         // The state before the events: what a task that is over still had to say is then among them.
         let task = self.app.meta().task(&self.id).await?;
         let found = self.app.meta().events_after(&self.id, self.last, BATCH).await?;

@@ -1,7 +1,7 @@
 //! Fleets: posted, watched, cancelled, compared, taken away.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_engine::{FleetContent, FleetFile, Service};
@@ -22,7 +22,7 @@ async fn view(service: &Service, record: FleetRecord) -> Result<Fleet, Problem> 
     Fleet::new(record, status).map_err(Problem::internal)
 }
 
-pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: JsonBody) -> Answered {
+pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
     let kindling_spec::Json(spec) = body.parse()?;
     let service = app.service().clone();
     idempotency::once(&app, "POST /v1/fleets", &headers, &body.0, async move {
@@ -33,9 +33,9 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
     .await
 }
 
-pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn list(app: App, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
-    let records = app.meta().fleets(None, page.after::<FleetId>()?.as_ref(), limit + 1).await?;
+    let records = app.meta().fleets(Some(app.project()), page.after::<FleetId>()?.as_ref(), limit + 1).await?;
     let List { items: records, next } = List::page(records, limit as usize, |record| record.id.to_string());
     let mut items = Vec::new();
     for record in records {
@@ -44,17 +44,12 @@ pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> An
     Ok(Json(List { items, next }).into_response())
 }
 
-pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     let record = app.service().fleet(&fleet_id(&id)?).await?;
     Ok(Json(view(app.service(), record).await?).into_response())
 }
 
-pub(crate) async fn cancel(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn cancel(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = fleet_id(&id)?;
     let service = app.service().clone();
     let scope = format!("POST /v1/fleets/{id}/cancel");
@@ -65,11 +60,11 @@ pub(crate) async fn cancel(
     .await
 }
 
-pub(crate) async fn report(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn report(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(app.service().fleet_report(&fleet_id(&id)?).await?).into_response())
 }
 
-pub(crate) async fn bundle(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Answered {
+pub(crate) async fn bundle(app: App, Path(id): Path<String>, headers: HeaderMap) -> Answered {
     let id = fleet_id(&id)?;
     let parts = app.service().fleet_bundle(&id).await?;
     // The zip is stored with fixed times: what is in it decides every byte.

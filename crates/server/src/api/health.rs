@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::io::Write;
 use utoipa::ToSchema;
 
-use crate::{app::App, app::now_ms, middleware::Final};
+use crate::{app::Host, app::now_ms, middleware::Final};
 
 /// A worker silent for longer is not counted.
 const WORKER_SILENCE_MS: i64 = 20_000;
@@ -40,17 +40,18 @@ pub(crate) struct Readiness {
     workers: usize,
 }
 
-pub(crate) async fn ready(State(app): State<App>) -> Response {
-    let database = logged("database", app.meta().ping().await);
-    let queue = logged("queue", app.store().queue.ping().await);
-    let files = logged("files", app.store().files.ping().await);
-    let data_dir = app.service().data_dir().to_owned();
+pub(crate) async fn ready(State(host): State<Host>) -> Response {
+    let service = host.whole_service();
+    let database = logged("database", service.store().meta.ping().await);
+    let queue = logged("queue", service.store().queue.ping().await);
+    let files = logged("files", service.store().files.ping().await);
+    let data_dir = service.data_dir().to_owned();
     let write = move || tempfile::tempfile_in(data_dir).and_then(|mut file| file.write_all(b"ready"));
     let disk = match tokio::task::spawn_blocking(write).await {
         Ok(result) => logged("disk", result),
         Err(error) => logged("disk", Err(error)),
     };
-    let workers = match app.meta().workers().await {
+    let workers = match service.store().meta.workers().await {
         Ok(workers) => workers.iter().filter(|w| is_live(w)).count(),
         Err(_) => 0,
     };

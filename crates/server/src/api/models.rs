@@ -1,7 +1,7 @@
 //! Models: the card, the files, answers and mistakes.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 
@@ -10,11 +10,11 @@ use crate::request::{Page, Query, model_id};
 use crate::views::{FileView, List, MistakeView};
 use crate::{Problem, app::App, files};
 
-pub(crate) async fn card(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn card(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(app.service().model(&model_id(&id)?).await?.card).into_response())
 }
 
-pub(crate) async fn list_files(State(app): State<App>, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn list_files(app: App, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()? as usize;
     let model = app.service().model(&model_id(&id)?).await?;
     let after = page.after.as_deref();
@@ -25,18 +25,14 @@ pub(crate) async fn list_files(State(app): State<App>, Path(id): Path<String>, Q
 }
 
 /// Makes the files that are made last, for a model that a study did not pick, or before it is over.
-pub(crate) async fn make_files(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn make_files(app: App, Path(id): Path<String>) -> Answered {
     let id = model_id(&id)?;
     let _permit = app.decoders().acquire().await.map_err(Problem::internal)?;
     app.service().finish_model(&id).await?;
     Ok(Json(app.service().model(&id).await?.card).into_response())
 }
 
-pub(crate) async fn file(
-    State(app): State<App>,
-    Path((id, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answered {
+pub(crate) async fn file(app: App, Path((id, name)): Path<(String, String)>, headers: HeaderMap) -> Answered {
     let (record, path) = app.service().model_file(&model_id(&id)?, &name).await?;
     let file = tokio::fs::File::open(&path).await.map_err(Problem::internal)?.into_std().await;
     let offer = files::Offer {
@@ -49,7 +45,7 @@ pub(crate) async fn file(
     files::hand_out(&headers, offer).await
 }
 
-pub(crate) async fn mistakes(State(app): State<App>, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn mistakes(app: App, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()? as usize;
     let after = page.after::<usize>()?;
     let model = app.service().model(&model_id(&id)?).await?;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use base64::Engine as _;
@@ -92,12 +92,7 @@ pub(crate) struct ImageAnswer {
 /// An image, named or not, or why it was not read.
 type Sent = (Option<String>, Result<Bytes, Problem>);
 
-pub(crate) async fn predict(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Query(wish): Query<Wish>,
-    request: Request,
-) -> Answered {
+pub(crate) async fn predict(app: App, Path(id): Path<String>, Query(wish): Query<Wish>, request: Request) -> Answered {
     let (id, heatmap, at_least) = (model_id(&id)?, wish.heatmap()?, wish.at_least()?);
     // A model that is not there is said before an upload is waited for.
     app.service().model(&id).await?;
@@ -111,7 +106,8 @@ pub(crate) async fn predict(
         let sent = if form { parts(&app, request).await? } else { list(&app, request).await? };
         return Ok(Json(answer_all(&app, &id, sent, at_least).await).into_response());
     }
-    let image = request::read(request, app.config().max_image_bytes, || too_large(&app)).await?;
+    let config = app.config();
+    let image = request::read(request, config.max_image_bytes, config.upload_idle, || too_large(&app)).await?;
     if image.is_empty() {
         return Err(Problem::request("the body is empty; send the image's own bytes"));
     }
@@ -149,8 +145,14 @@ async fn parts(app: &App, request: Request) -> Result<Vec<Sent>, Problem> {
     let boundary = multer::parse_boundary(media_type).map_err(unreadable)?;
     let limit = app.config().max_image_bytes as u64;
     let limits = SizeLimit::new().per_field(limit).whole_stream(limit * MOST_BYTES as u64);
-    let body = Body::into_data_stream(request.into_body());
-    let mut form = Multipart::with_constraints(body, boundary, Constraints::new().size_limit(limits));
+    let (body, idle) = (Body::into_data_stream(request.into_body()), app.config().upload_idle);
+    let in_time = stream::unfold(body, move |mut body| async move {
+        match tokio::time::timeout(idle, body.next()).await {
+            Ok(chunk) => Some((chunk?.map_err(std::io::Error::other), body)),
+            Err(late) => Some((Err(late.into()), body)),
+        }
+    });
+    let mut form = Multipart::with_constraints(in_time, boundary, Constraints::new().size_limit(limits));
     let mut sent = Vec::new();
     while let Some(field) = form.next_field().await.map_err(unreadable)? {
         if sent.len() == MOST_IMAGES {
@@ -171,7 +173,7 @@ async fn parts(app: &App, request: Request) -> Result<Vec<Sent>, Problem> {
 async fn list(app: &App, request: Request) -> Result<Vec<Sent>, Problem> {
     let limit = app.config().max_image_bytes;
     // Four characters of base64 hold three bytes.
-    let body = request::read(request, limit * MOST_BYTES / 3 * 4, || {
+    let body = request::read(request, limit * MOST_BYTES / 3 * 4, app.config().upload_idle, || {
         let most = limit * MOST_BYTES;
         let detail = format!("the images together have more than {most} bytes, the most accepted here");
         Problem::new(ErrorCode::ImageTooLarge, detail)

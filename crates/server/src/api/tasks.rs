@@ -1,7 +1,7 @@
 //! Tasks: posted, watched, cancelled, resumed.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_engine::Service;
@@ -19,7 +19,7 @@ async fn view(service: &Service, record: TaskRecord) -> Result<TaskWithProgress,
     Ok(TaskWithProgress { task, best: progress.best.clone(), progress })
 }
 
-pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: JsonBody) -> Answered {
+pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
     let kindling_spec::Json(spec) = body.parse()?;
     let service = app.service().clone();
     idempotency::once(&app, "POST /v1/tasks", &headers, &body.0, async move {
@@ -30,25 +30,20 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
     .await
 }
 
-pub(crate) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn list(app: App, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
-    let records = app.meta().tasks(None, page.after()?.as_ref(), limit + 1).await?;
+    let records = app.meta().tasks(Some(app.project()), page.after()?.as_ref(), limit + 1).await?;
     let List { items, next } = List::page(records, limit as usize, |record| record.id.to_string());
     let items = items.into_iter().map(Task::try_from).collect::<Result<Vec<_>, _>>().map_err(Problem::internal)?;
     Ok(Json(List { items, next }).into_response())
 }
 
-pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     let record = app.service().task(&task_id(&id)?).await?;
     Ok(Json(view(app.service(), record).await?).into_response())
 }
 
-pub(crate) async fn cancel(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn cancel(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = task_id(&id)?;
     let service = app.service().clone();
     let scope = format!("POST /v1/tasks/{id}/cancel");
@@ -59,12 +54,7 @@ pub(crate) async fn cancel(
     .await
 }
 
-pub(crate) async fn resume(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Answered {
+pub(crate) async fn resume(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = task_id(&id)?;
     let more: MoreBudget = body.parse_or_default()?;
     if more.trials == Some(0) || more.seconds.is_some_and(|s| s.is_nan() || s <= 0.0) {
@@ -85,7 +75,7 @@ async fn known(app: &App, id: &str) -> Result<TaskId, Problem> {
     Ok(app.service().task(&task_id(id)?).await?.id)
 }
 
-pub(crate) async fn trials(State(app): State<App>, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn trials(app: App, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()?;
     let id = known(&app, &id).await?;
     let records = app.meta().trials(&id, page.after()?, limit + 1).await?;
@@ -93,7 +83,7 @@ pub(crate) async fn trials(State(app): State<App>, Path(id): Path<String>, Query
     Ok(Json(list.map(Trial::from)).into_response())
 }
 
-pub(crate) async fn leaderboard(State(app): State<App>, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
+pub(crate) async fn leaderboard(app: App, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {
     let limit = page.limit()? as usize;
     let id = known(&app, &id).await?;
     let after = page.after::<kindling_spec::ModelId>()?;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -46,17 +46,13 @@ impl Drop for Unfinished {
     }
 }
 
-pub(crate) async fn put(State(app): State<App>, Path(id): Path<String>, request: Request) -> Answered {
+pub(crate) async fn put(app: App, Path(id): Path<String>, request: Request) -> Answered {
     let id = dataset_id(&id)?;
     accepts(&app.service().dataset(&id).await?)?;
     let headers = request.headers().clone();
-    let limit = app.config().max_upload_bytes;
-    if content_length(&headers).is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
-    }
     let path = app.service().upload_path(&id);
     let unfinished = Unfinished(Some(path.clone()));
-    let hash = receive(request.into_body(), &path, limit, app.config().upload_idle).await?;
+    let hash = receive_archive(&app, request, &path).await?;
     check_digest(&headers, &hash)?;
     let path = unfinished.hand_over();
     let service = app.service().clone();
@@ -85,9 +81,26 @@ pub(super) fn accepts(record: &DatasetRecord) -> Result<(), Problem> {
     }
 }
 
-pub(super) fn too_large(limit: u64) -> Problem {
+fn too_large(limit: u64) -> Problem {
     let detail = format!("the archive has more than {limit} bytes, the most this service accepts");
     Problem::new(ErrorCode::ArchiveTooLarge, detail)
+}
+
+/// Writes the body to the path, if it is no larger than is accepted and than the project has room for; returns the
+/// SHA-256 of what came.
+pub(super) async fn receive_archive(app: &App, request: Request, path: &FilePath) -> Result<[u8; 32], Problem> {
+    let most = app.config().max_upload_bytes;
+    let length = content_length(request.headers()).unwrap_or(0);
+    if length > most {
+        return Err(too_large(most));
+    }
+    app.service().check_room(app.project(), length).await?;
+    let room = app.service().room(app.project()).await?.unwrap_or(u64::MAX);
+    let received = receive(request.into_body(), path, most.min(room), app.config().upload_idle).await;
+    if room < most && received.as_ref().is_err_and(|problem| problem.code == ErrorCode::ArchiveTooLarge) {
+        app.service().check_room(app.project(), room + 1).await?;
+    }
+    received
 }
 
 /// Writes the body to the path; returns the SHA-256 of what came. Hashing and writing have a thread of their own, a few

@@ -1,7 +1,7 @@
 //! Archives in parts: begun, sent in any order over any number of connections, completed.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_spec::DatasetId;
@@ -77,7 +77,7 @@ impl From<UploadRecord> for Upload {
     }
 }
 
-pub(crate) async fn begin(State(app): State<App>, headers: HeaderMap, body: JsonBody) -> Answered {
+pub(crate) async fn begin(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
     let NewUpload { dataset, bytes, part_bytes } = body.parse()?;
     accepts(&app.service().dataset(&dataset).await?)?;
     let service = app.service().clone();
@@ -89,16 +89,12 @@ pub(crate) async fn begin(State(app): State<App>, headers: HeaderMap, body: Json
     .await
 }
 
-pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     let record = app.service().upload(&upload_id(&id)?).await?;
     Ok(Json(Upload::from(record)).into_response())
 }
 
-pub(crate) async fn put_part(
-    State(app): State<App>,
-    Path((id, number)): Path<(String, String)>,
-    request: Request,
-) -> Answered {
+pub(crate) async fn put_part(app: App, Path((id, number)): Path<(String, String)>, request: Request) -> Answered {
     let upload = app.service().upload(&upload_id(&id)?).await?;
     let number: u32 = number.parse().map_err(|_| {
         let shown: String = number.chars().take(20).collect();
@@ -125,7 +121,7 @@ pub(crate) async fn put_part(
     Ok(Json(UploadPart::from(part)).into_response())
 }
 
-pub(crate) async fn complete(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Answered {
+pub(crate) async fn complete(app: App, Path(id): Path<String>, headers: HeaderMap) -> Answered {
     let upload = app.service().upload(&upload_id(&id)?).await?;
     app.service().check_whole(&upload)?;
     let dataset = upload.dataset.clone();
@@ -140,7 +136,7 @@ pub(crate) async fn complete(State(app): State<App>, Path(id): Path<String>, hea
     Ok(Json(Dataset::from(record)).into_response())
 }
 
-pub(crate) async fn give_up(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn give_up(app: App, Path(id): Path<String>) -> Answered {
     app.service().drop_upload(&upload_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,7 +1,7 @@
 //! Webhooks: made, listed, looked into, removed.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use kindling_spec::WebhookId;
@@ -85,7 +85,7 @@ pub(crate) struct WebhookDeliveries {
     items: Vec<WebhookDelivery>,
 }
 
-pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: JsonBody) -> Answered {
+pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
     let NewWebhook { url } = body.parse()?;
     if url.len() > 2000 {
         return Err(Problem::request("`url` must have at most 2000 bytes"));
@@ -93,12 +93,12 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
     if let Some(reason) = webhooks::refusal(&url, app.config().private_webhooks) {
         return Err(Problem::request(reason));
     }
-    let project = app.project();
+    let project = app.project().clone();
     let there = app.meta().webhooks(&project).await?.len();
     if there >= MOST {
         return Err(Problem::request(format!("there are {there} webhooks, the most allowed; remove one first")));
     }
-    let meta = app.store().meta.clone();
+    let meta = app.service().store().meta.clone();
     idempotency::once(&app, "POST /v1/webhooks", &headers, &body.0, async move {
         let secret = webhooks::new_secret();
         let record = WebhookRecord { id: WebhookId::new(), project, url, secret: secret.clone(), created_at: now_ms() };
@@ -110,23 +110,23 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Jso
     .await
 }
 
-pub(crate) async fn list(State(app): State<App>) -> Answered {
-    let records = app.meta().webhooks(&app.project()).await?;
+pub(crate) async fn list(app: App) -> Answered {
+    let records = app.meta().webhooks(app.project()).await?;
     Ok(Json(Webhooks { items: records.into_iter().map(Webhook::shown).collect() }).into_response())
 }
 
-pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     let record = app.meta().webhook(&webhook_id(&id)?).await?;
     Ok(Json(Webhook::shown(record)).into_response())
 }
 
-pub(crate) async fn deliveries(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn deliveries(app: App, Path(id): Path<String>) -> Answered {
     let record = app.meta().webhook(&webhook_id(&id)?).await?;
     let states = app.meta().deliveries(&record.id, SHOWN).await?;
     Ok(Json(WebhookDeliveries { items: states.into_iter().map(WebhookDelivery::from).collect() }).into_response())
 }
 
-pub(crate) async fn delete(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn delete(app: App, Path(id): Path<String>) -> Answered {
     let record = app.meta().webhook(&webhook_id(&id)?).await?;
     app.meta().delete_webhook(&record.id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -1,6 +1,6 @@
 //! `/datasets/{id}`: the audit in plain words, the pictures, and the form that posts a task.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_data::{Audit, ClassCount, Conflict, Dataset, Labels, Listed, Manifest};
@@ -20,7 +20,7 @@ const SHOWN: usize = 20;
 const GRID: u32 = 48;
 
 pub(crate) async fn show(
-    State(app): State<App>,
+    app: App,
     Path(id): Path<String>,
     Query(mut which): Query<Which>,
 ) -> Result<Response, Problem> {
@@ -275,7 +275,7 @@ fn link(id: &DatasetId, class: Option<&str>, split: Option<&str>) -> String {
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {

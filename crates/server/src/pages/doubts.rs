@@ -1,6 +1,6 @@
 //! `/datasets/{id}/doubts`: the labels that are probably wrong, each with its picture and what to do about it.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_engine::{AnalysisView, DoubtEntry, DoubtReport};
@@ -15,11 +15,7 @@ use crate::{Problem, api::doubts::newest, app::App};
 /// Doubtful labels on a page.
 const SHOWN: u32 = 60;
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Query(which): Query<Page>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Path(id): Path<String>, Query(which): Query<Page>) -> Result<Response, Problem> {
     let dataset = app.service().dataset(&dataset_id(&id)?).await?;
     // A data set without content has no labels to doubt.
     app.service().open_dataset(&dataset.id).await?;

@@ -1,6 +1,6 @@
 //! `/fleets/{id}`: how the specialists come along, and how they do against the single model.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_engine::{FleetComparison, FleetCost, FleetDifference, FleetReport, FleetSide, FleetStatus, MemberStatus};
@@ -12,7 +12,7 @@ use super::{html_response, page, parts, plain};
 use crate::request::fleet_id;
 use crate::{Problem, app::App};
 
-pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Path(id): Path<String>) -> Result<Response, Problem> {
     let fleet = app.service().fleet(&fleet_id(&id)?).await?;
     let dataset = app.service().dataset(&fleet.dataset).await?;
     let status = app.service().fleet_status(&fleet).await?;
@@ -31,7 +31,7 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
 }
 
 /// Only the parts that change, for the script to put in place.
-pub(crate) async fn live(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn live(app: App, Path(id): Path<String>) -> Result<Response, Problem> {
     let fleet = app.service().fleet(&fleet_id(&id)?).await?;
     let status = app.service().fleet_status(&fleet).await?;
     Ok(html_response(StatusCode::OK, changing(&app, &fleet, &status).await?))

@@ -1,6 +1,5 @@
 //! `/`: the way in, the data sets and the tasks.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_engine::FleetStatus;
@@ -13,21 +12,21 @@ use crate::{Problem, app::App};
 /// Items of each list on the page; the API lists all.
 const SHOWN: u32 = 30;
 
-pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
-    let datasets = app.meta().datasets(None, None, SHOWN).await?;
-    let tasks = app.meta().tasks(None, None, SHOWN).await?;
+pub(crate) async fn show(app: App) -> Result<Response, Problem> {
+    let datasets = app.meta().datasets(Some(app.project()), None, SHOWN).await?;
+    let tasks = app.meta().tasks(Some(app.project()), None, SHOWN).await?;
     let mut rows = Vec::new();
     for task in tasks {
         let best = app.service().progress_of(&task).await?.best;
         rows.push((task, best));
     }
     let mut fleets = Vec::new();
-    for fleet in app.meta().fleets(None, None, SHOWN).await? {
+    for fleet in app.meta().fleets(Some(app.project()), None, SHOWN).await? {
         let status = app.service().fleet_status(&fleet).await?;
         fleets.push((fleet, status));
     }
     let mut drafts = Vec::new();
-    for draft in app.meta().drafts(None, None, SHOWN).await? {
+    for draft in app.meta().drafts(Some(app.project()), None, SHOWN).await? {
         let counts = app.meta().draft_counts(&draft.id).await?;
         drafts.push((draft, counts));
     }

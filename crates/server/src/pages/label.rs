@@ -1,7 +1,7 @@
 //! `/drafts/{id}`: pictures to be labelled, one at a time, by mouse, finger or keyboard. The script draws it; what is
 //! written here is its frame.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_engine::labels_for;
@@ -31,9 +31,9 @@ const KEYS: [(&str, &str, bool); 11] = [
     ("Delete", "remove the selected box", true),
 ];
 
-pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Path(id): Path<String>) -> Result<Response, Problem> {
     let (draft, counts) = app.service().draft(&draft_id(&id)?).await?;
-    let tasks = app.meta().tasks(None, None, TASKS).await?;
+    let tasks = app.meta().tasks(Some(app.project()), None, TASKS).await?;
     let fits = |task: &TaskRecord| labels_for(task.spec.kind) == draft.labels;
     let named = |task: TaskRecord| Some((task.spec.name.clone(), task.best_model?));
     let models: Vec<(String, ModelId)> = tasks.into_iter().filter(fits).filter_map(named).collect();

@@ -8,6 +8,7 @@ mod doubts;
 mod fleet;
 mod home;
 mod label;
+mod login;
 mod model;
 mod parts;
 mod plain;
@@ -27,6 +28,7 @@ pub(crate) use doubts::show as doubts;
 pub(crate) use fleet::{live as fleet_live, show as fleet};
 pub(crate) use home::show as home;
 pub(crate) use label::show as label;
+pub(crate) use login::{address as login_address, leave as log_out, show as login, take as log_in};
 pub(crate) use model::show as model;
 pub(crate) use task::{live as task_live, show as task};
 
@@ -48,7 +50,7 @@ fn layout(title: &str, body: &Markup) -> Markup {
                 a.skip href="#main" { "Skip to content" }
                 header.top {
                     a.brand href="/" { (mark()) span { "Kindling" } }
-                    nav aria-label="Main" { a href="/" { "Home" } a href="/openapi.json" { "API" } }
+                    nav aria-label="Main" { a href="/" { "Home" } a href="/openapi.json" { "API" } a href="/login" { "Key" } }
                 }
                 main #main { (body) }
                 noscript { p.note { "Uploading, live progress and trying a model need JavaScript; everything else works without." } }
@@ -91,6 +93,9 @@ pub(crate) fn problem(problem: &Problem, request: &str) -> Response {
         }
     };
     let mut response = page(problem.status, about(problem.code).title, &body);
+    for (name, value) in &problem.headers {
+        response.headers_mut().insert(name, value.clone());
+    }
     response.extensions_mut().insert(Final);
     response
 }

@@ -1,6 +1,6 @@
 //! `/models/{id}`: one model.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::html;
@@ -9,7 +9,7 @@ use super::{page, parts, plain};
 use crate::request::model_id;
 use crate::{Problem, app::App};
 
-pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Path(id): Path<String>) -> Result<Response, Problem> {
     let model = app.service().model(&model_id(&id)?).await?;
     let task = app.service().task(&model.task).await?;
     let mistakes = app.service().mistakes(&model.id).await?;

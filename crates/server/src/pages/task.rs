@@ -1,6 +1,6 @@
 //! `/tasks/{id}`: how the search goes, and what came of it.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kindling_engine::{LeaderboardEntry, Progress};
@@ -15,7 +15,7 @@ use crate::{Problem, app::App};
 /// Models on the page's leaderboard; the API lists all.
 const SHOWN: usize = 10;
 
-pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Path(id): Path<String>) -> Result<Response, Problem> {
     let task = app.service().task(&task_id(&id)?).await?;
     let dataset = app.service().dataset(&task.dataset).await?;
     let parts = Parts::read(&app, &task).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
 }
 
 /// Only the parts that change, for the script to put in place.
-pub(crate) async fn live(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn live(app: App, Path(id): Path<String>) -> Result<Response, Problem> {
     let task = app.service().task(&task_id(&id)?).await?;
     let parts = Parts::read(&app, &task).await?;
     let body =

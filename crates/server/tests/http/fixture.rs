@@ -4,24 +4,29 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use kindling_data::Limits;
-use kindling_engine::Service;
+use kindling_engine::{NewKey, Service};
 use kindling_export::{BundleInput, Card, FileInfo, Judge, OWNERSHIP, OnnxModel, write_bundle};
 use kindling_graph::{GraphBuilder, InputSpec, random_weights};
-use kindling_spec::{ExportFormat, Genome, ModelId, TaskId, TrialId, TrialState, Value as Choice};
-use kindling_store::{FileRecord, ModelRecord, RungResult, TrialRecord};
+use kindling_spec::{
+    ExportFormat, Genome, KeyId, ModelId, ProjectId, Scope, TaskId, TrialId, TrialState, Value as Choice,
+};
+use kindling_store::{FileRecord, ModelRecord, Quota, RungResult, TrialRecord};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
+use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// A server and the directory that goes with it.
+/// A server and the directory that goes with it, as the holder of a key sees it if there is one.
+#[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) service: Service,
     pub(crate) router: Router,
     pub(crate) stopping: CancellationToken,
-    _dir: TempDir,
+    pub(crate) key: Option<String>,
+    _dir: Arc<TempDir>,
 }
 
 /// An answer, read to its end.
@@ -79,7 +84,24 @@ impl Server {
         let service = Service::open(dir.path(), Limits::default()).await.unwrap();
         let stopping = CancellationToken::new();
         let router = kindling_server::router_with(service.clone(), config, stopping.clone());
-        Self { service, router, stopping, _dir: dir }
+        Self { service, router, stopping, key: None, _dir: Arc::new(dir) }
+    }
+
+    /// A new project.
+    pub(crate) async fn project(&self, name: &str, quota: Quota) -> ProjectId {
+        self.service.create_project(name, quota).await.unwrap().id
+    }
+
+    /// The same server as the holder of a new key sees it, and the key's id.
+    pub(crate) async fn holder(&self, project: &ProjectId, scope: Scope) -> (Self, KeyId) {
+        let new = NewKey { name: "a test's".into(), project: project.clone(), scope, expires_at: None };
+        let (record, text) = self.service.create_key(new).await.unwrap();
+        (Self { key: Some(text), ..self.clone() }, record.id)
+    }
+
+    /// The same server as one without a key sees it.
+    pub(crate) fn stranger(&self) -> Self {
+        Self { key: None, ..self.clone() }
     }
 
     pub(crate) async fn send(
@@ -92,6 +114,9 @@ impl Server {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
         }
         let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod advice;
 mod api;
 mod boxes;
@@ -10,8 +11,10 @@ mod doubts;
 mod drafts;
 mod fixture;
 mod fleets;
+mod matrix;
 mod models;
 mod pages;
+mod quotas;
 mod tasks;
 mod uploads;
 mod webhooks;
