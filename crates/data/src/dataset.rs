@@ -132,6 +132,7 @@ pub(crate) fn map(path: &Path) -> Result<Mmap, DataError> {
 
 /// Maps one picture of a file of originals. What of a mapping was read counts as this process' memory while it is mapped,
 /// so who reads all pictures maps one after another.
+#[expect(unsafe_code, reason = "as above")]
 pub(crate) fn map_picture(file: &File, path: &Path, offset: u64, bytes: u64) -> Result<Mmap, DataError> {
     let bytes = usize::try_from(bytes).map_err(|e| DataError::io(path)(std::io::Error::other(e)))?;
     // SAFETY: as above.

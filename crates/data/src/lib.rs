@@ -5,7 +5,7 @@
 //! all by [`ingest`] and never changed; [`Dataset`] opens it, [`View`] (or [`BoxView`], where the labels
 //! are boxes) picks a task's part of it, [`BatchSource`] and [`load_exact`] make batches.
 
-// The one exception maps files that never change; it says why it may.
+// The two exceptions map files that never change; they say why they may.
 #![deny(unsafe_code)]
 
 mod audit;
