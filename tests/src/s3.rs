@@ -13,11 +13,10 @@ const BUCKET: &str = "kindling";
 const KEY: &str = "test-key";
 const SECRET: &str = "test-secret";
 
-/// A server with one bucket, whose objects are files of a new directory. It ends with the test.
+/// A server with one bucket, whose objects are files of a new directory. It ends with the test's process.
 pub struct S3 {
     dir: tempfile::TempDir,
     port: u16,
-    _runtime: tokio::runtime::Runtime,
 }
 
 impl S3 {
@@ -39,11 +38,11 @@ impl S3 {
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).expect("it is there"));
         service.set_auth(SimpleAuth::from_single(KEY, SECRET));
         let service = service.build();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("the system can");
         let port = listener.local_addr().expect("it has one").port();
-        runtime.spawn(async move {
+        let serve = async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("it does not block");
             while let Ok((socket, _)) = listener.accept().await {
                 let service = service.clone();
                 let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -60,8 +59,12 @@ impl S3 {
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), answer).await;
                 });
             }
-        });
-        Self { dir, port, _runtime: runtime }
+        };
+        // A runtime of its own, on a thread that ends with the process: tests may have one themselves, or none.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        std::thread::spawn(move || runtime.block_on(serve));
+        Self { dir, port }
     }
 
     /// The address of files below a prefix.

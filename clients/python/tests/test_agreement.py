@@ -17,6 +17,8 @@ from kindling_client._operations import ONCE, OPERATIONS
 LEFT_OUT = {
     "getHealth", "getMetrics", "getOpenApi", "getFleetSpecSchema", "getBundle",
     "createFleet", "listFleets", "getFleet", "cancelFleet", "getFleetReport", "getFleetBundle",
+    "beginUpload", "getUpload", "uploadPart", "completeUpload", "giveUpUpload",
+    "createWebhook", "listWebhooks", "getWebhook", "listDeliveries", "deleteWebhook",
 }  # fmt: skip
 
 

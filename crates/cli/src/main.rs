@@ -3,6 +3,9 @@
 //! Thin: it parses, calls the other crates, prints. Knows nothing of SQL, tensors or search. `demo`
 //! talks to the service only over HTTP.
 
+// The one exception sets a priority; it says why it may.
+#![deny(unsafe_code)]
+
 mod archive;
 mod client;
 mod commands;

@@ -92,3 +92,14 @@ pub(crate) fn workers(asked: Option<usize>, device: &str) -> Result<(usize, usiz
         }
     })
 }
+
+/// Lets others on this machine go first, for what computes long: a service answers at once though its workers train.
+/// Threads that this one starts do the same.
+#[cfg_attr(unix, expect(unsafe_code, reason = "the standard library cannot set a priority"))]
+pub(crate) fn yield_to_others() {
+    #[cfg(unix)]
+    // SAFETY: changes this thread's priority and touches no memory.
+    unsafe {
+        libc::nice(10);
+    }
+}

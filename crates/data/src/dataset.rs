@@ -2,7 +2,7 @@
 
 use crate::{DataError, Limits, Manifest, decode_image, manifest::MANIFEST_VERSION};
 use image::{DynamicImage, ImageFormat, RgbImage};
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -122,9 +122,19 @@ impl Dataset {
 }
 
 /// Maps a file that is never changed again.
+#[expect(unsafe_code, reason = "a mapped file must not change, and only who opens it can know that it does not")]
 pub(crate) fn map(path: &Path) -> Result<Mmap, DataError> {
     let file = File::open(path).map_err(DataError::io(path))?;
     // SAFETY: the mapping is read-only and the file belongs to a data set's directory, which is
     // written once under a temporary name, sealed by its renaming, and never written to again.
     unsafe { Mmap::map(&file) }.map_err(DataError::io(path))
+}
+
+/// Maps one picture of a file of originals. What of a mapping was read counts as this process' memory while it is mapped,
+/// so who reads all pictures maps one after another.
+#[expect(unsafe_code, reason = "as above")]
+pub(crate) fn map_picture(file: &File, path: &Path, offset: u64, bytes: u64) -> Result<Mmap, DataError> {
+    let bytes = usize::try_from(bytes).map_err(|e| DataError::io(path)(std::io::Error::other(e)))?;
+    // SAFETY: as above.
+    unsafe { MmapOptions::new().offset(offset).len(bytes).map(file) }.map_err(DataError::io(path))
 }

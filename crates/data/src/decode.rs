@@ -6,8 +6,10 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, RgbImage};
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Memory a decoder may use beyond the picture itself.
+/// Memory a decoder may use beyond the picture itself, also for what stands before it: profiles and texts are packed too.
 const DECODER_HEADROOM: u64 = 64 << 20;
+/// Bytes of a pixel, on average, that a picture as large as is allowed may decode to: red, green, blue and alpha.
+const BYTES_A_PIXEL: u64 = 4;
 
 /// Width and height in pixels, by the header alone; nothing is decoded.
 ///
@@ -60,9 +62,11 @@ fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Box<dyn ImageDecoder + '
         )));
     };
     let data = Cursor::new(bytes);
+    let mut bounds = image::Limits::no_limits();
+    bounds.max_alloc = Some(DECODER_HEADROOM);
     use image::codecs::{bmp, jpeg, png, tiff, webp};
     let decoder: Box<dyn ImageDecoder + 'a> = match format {
-        ImageFormat::Png => Box::new(png::PngDecoder::new(data).map_err(damaged)?),
+        ImageFormat::Png => Box::new(png::PngDecoder::with_limits(data, bounds).map_err(damaged)?),
         ImageFormat::Jpeg => {
             sniff::check_jpeg_ends(bytes).map_err(DataError::InvalidImage)?;
             Box::new(jpeg::JpegDecoder::new(data).map_err(damaged)?)
@@ -81,6 +85,12 @@ fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Box<dyn ImageDecoder + '
             "{width}x{height} is {} megapixels, more than the {} allowed",
             pixels.div_ceil(1_000_000),
             limits.max_pixels as f64 / 1e6
+        )));
+    }
+    if decoder.total_bytes() > limits.max_pixels.saturating_mul(BYTES_A_PIXEL) {
+        return Err(DataError::ImageTooLarge(format!(
+            "{width}x{height} pixels of {} bytes are more than can be decoded here; save it with 8 bits a channel",
+            decoder.color_type().bytes_per_pixel()
         )));
     }
     Ok(decoder)

@@ -2,7 +2,7 @@
 //! is there whole or not at all.
 
 use crate::copies::drop_copies;
-use crate::dataset::{MANIFEST, ORIGINALS, cache_name, map};
+use crate::dataset::{MANIFEST, ORIGINALS, cache_name, map, map_picture};
 use crate::layout::{LABELS, Layout, Listing, is_litter};
 use crate::limits::{OnProgress, Progress, RESOLUTIONS, Stage, check};
 use crate::manifest::MANIFEST_VERSION;
@@ -152,8 +152,12 @@ pub(crate) fn list(
         if labels == Labels::Boxes && listing.annotations.read(path, content, limits, &explain)? {
             // It was read to its end, or is told of as broken.
         } else if labels == Labels::Classes && name.eq_ignore_ascii_case(LABELS) && nearer {
-            if let Err(error) = content.take(MAX_LABELS).read_to_end(&mut head) {
+            if let Err(error) = content.take(MAX_LABELS + 1).read_to_end(&mut head) {
                 return Err(DataError::InvalidArchive(source.explain(path, error)?));
+            }
+            if head.len() as u64 > MAX_LABELS {
+                let what = format!("`{path}` has more than the {} MiB allowed; send less", MAX_LABELS >> 20);
+                return Err(DataError::InvalidLayout(what));
             }
             listing.labels = Some((path.to_owned(), head));
         } else if source.is_archive() {
@@ -168,7 +172,13 @@ pub(crate) fn list(
         listing.files.push(path.to_owned());
         Ok(())
     })?;
-    Ok(listing)
+    // Unpackers differ in which of two they would take.
+    let mut paths: Vec<&String> = listing.files.iter().collect();
+    paths.sort_unstable();
+    match paths.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(DataError::InvalidArchive(format!("`{}` is in it twice; pack each file once", pair[0]))),
+        None => Ok(listing),
+    }
 }
 
 /// Everything between the listing and the renaming.
@@ -311,7 +321,8 @@ fn decode_all(
     if files.is_empty() {
         return Ok(seen);
     }
-    let pack = map(&dir.join(ORIGINALS))?;
+    let pack_path = dir.join(ORIGINALS);
+    let pack = File::open(&pack_path).map_err(DataError::io(&pack_path))?;
     let done = AtomicUsize::new(0);
     let room = Room::new(PIXELS_AT_ONCE);
     for block in files.chunks(BLOCK) {
@@ -320,8 +331,8 @@ fn decode_all(
             .with_max_len(1)
             .map(|file| {
                 check(cancel)?;
-                let bytes = &pack[file.offset as usize..][..file.bytes as usize];
-                let result = decode_one(bytes, resolutions, limits, &room);
+                let bytes = map_picture(&pack, &pack_path, file.offset, file.bytes)?;
+                let result = decode_one(&bytes, resolutions, limits, &room);
                 progress(Progress {
                     stage: Stage::Decoding,
                     done: done.fetch_add(1, Ordering::Relaxed) + 1,

@@ -1,13 +1,18 @@
 //! Which class each file is of: by its folder, or by `labels.csv`.
 
-use crate::boxes::{Annotations, Marks};
+use crate::boxes::{Annotations, Marks, class_name, shorten};
 use crate::sample::MASKS;
 use crate::{DataError, Labels};
 use kindling_spec::Split;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::{self, Read};
 
 /// The label file's name.
 pub(crate) const LABELS: &str = "labels.csv";
+/// Rows of it that are kept.
+const MOST_ROWS: usize = 1_000_000;
+/// Bytes of one of its rows.
+pub(crate) const LONGEST_ROW: usize = 1 << 16;
 
 /// What a source holds, by its paths.
 #[derive(Debug, Default)]
@@ -175,8 +180,11 @@ impl Listing {
         let first_line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
         // Spreadsheets of half of Europe write semicolons.
         let delimiter = if first_line.contains(&b';') && !first_line.contains(&b',') { b';' } else { b',' };
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(bytes);
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .trim(csv::Trim::All)
+            .flexible(true)
+            .from_reader(Rows::new(bytes, delimiter));
         let wrong = |line: u64, what: String| DataError::InvalidLayout(format!("{LABELS}, line {line}: {what}"));
         let headers = reader.headers().map_err(|error| wrong(1, error.to_string()))?.clone();
         let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
@@ -194,23 +202,27 @@ impl Listing {
             if path.is_empty() || label.is_empty() {
                 return Err(wrong(line, "path and label must not be empty".to_owned()));
             }
-            let split =
-                match split_at.map_or("", field) {
-                    "" => None,
-                    word => Some(split_word(word).ok_or_else(|| {
-                        wrong(line, format!("the split `{word}` is none of train, validation and test"))
-                    })?),
-                };
+            let label = class_name(label).map_err(|why| wrong(line, why))?;
+            let split = match split_at.map_or("", field) {
+                "" => None,
+                word => Some(split_word(word).ok_or_else(|| {
+                    wrong(line, format!("the split `{}` is none of train, validation and test", shorten(word)))
+                })?),
+            };
             let slashed = path.replace('\\', "/");
             let parts: Vec<&str> = slashed.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
             if slashed.starts_with('/') || parts.contains(&"..") {
                 let why = format!("{LABELS}, line {line}, names a file outside the data");
-                return Err(DataError::UnsafePath { path: path.to_owned(), why });
+                return Err(DataError::UnsafePath { path: shorten(path), why });
             }
             let full = if folder.is_empty() { parts.join("/") } else { format!("{folder}/{}", parts.join("/")) };
-            let row = (label.to_owned(), split);
+            let row = (label, split);
             if let Some(before) = rows.insert(full, row.clone()).filter(|before| *before != row) {
+                let path = shorten(path);
                 return Err(wrong(line, format!("`{path}` was labelled `{}` before; label it once", before.0)));
+            }
+            if rows.len() > MOST_ROWS {
+                return Err(wrong(line, format!("it names more than {MOST_ROWS} files; send less")));
             }
         }
         let classes: BTreeSet<&String> = rows.values().map(|(label, _)| label).collect();
@@ -231,12 +243,72 @@ impl Listing {
     }
 }
 
+/// Passes a table on, and fails in a row that is longer than any should be, such as one with a quotation that never ends:
+/// the reader would keep it whole.
+pub(crate) struct Rows<R> {
+    inner: R,
+    delimiter: u8,
+    place: Place,
+    length: usize,
+}
+
+/// Where in a row a byte is, as `csv` sees it: a quotation begins with a field or not at all.
+#[derive(PartialEq)]
+enum Place {
+    Start,
+    Plain,
+    Quoted,
+    /// After a mark that ends a quotation, unless another one follows.
+    Ended,
+}
+
+impl<R> Rows<R> {
+    pub(crate) fn new(inner: R, delimiter: u8) -> Self {
+        Self { inner, delimiter, place: Place::Start, length: 0 }
+    }
+}
+
+impl<R: Read> Read for Rows<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        for byte in &buffer[..n] {
+            self.length += 1;
+            self.place = match (&self.place, byte) {
+                (Place::Start | Place::Ended, b'"') => Place::Quoted,
+                (Place::Quoted, b'"') => Place::Ended,
+                (Place::Quoted, _) => Place::Quoted,
+                (_, b'\n' | b'\r') => {
+                    self.length = 0;
+                    Place::Start
+                }
+                (_, byte) if *byte == self.delimiter => Place::Start,
+                _ => Place::Plain,
+            };
+            if self.length > LONGEST_ROW {
+                let text =
+                    format!("a row has more than {} KiB; perhaps a quotation mark is missing", LONGEST_ROW >> 10);
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+            }
+        }
+        Ok(n)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn resolve(files: &[&str]) -> Result<Layout, DataError> {
         Listing { files: files.iter().map(|path| (*path).to_owned()).collect(), ..Listing::default() }.resolve(2)
+    }
+
+    #[test]
+    fn rows_are_counted_as_the_reader_sees_them() {
+        let passes = |text: String| io::copy(&mut Rows::new(text.as_bytes(), b','), &mut io::sink()).is_ok();
+        let rows = "5\" wide.png,a\n\"say \"\"b\"\".png\",\"b\nc\"\n".repeat(10_000);
+        assert!(passes(rows.clone()) && passes(rows.replace('\n', "\r")));
+        assert!(!passes(format!("\"a.png,a\n{}", "b.png,b\n".repeat(10_000))));
+        assert!(!passes("a,".repeat(40_000)));
     }
 
     #[test]

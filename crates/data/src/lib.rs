@@ -5,6 +5,9 @@
 //! all by [`ingest`] and never changed; [`Dataset`] opens it, [`View`] (or [`BoxView`], where the labels
 //! are boxes) picks a task's part of it, [`BatchSource`] and [`load_exact`] make batches.
 
+// The two exceptions map files that never change; they say why they may.
+#![deny(unsafe_code)]
+
 mod audit;
 mod batch;
 mod box_view;
@@ -16,6 +19,8 @@ mod defects;
 mod doubts;
 mod draft;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod foreign;
 mod ingest;
 mod layout;
 mod limits;

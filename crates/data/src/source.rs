@@ -7,6 +7,15 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
+use zip::ZipReadOptions;
+use zip::unstable::read::ZipIterable;
+
+/// Bytes of one path in an archive.
+const LONGEST_PATH: usize = 1024;
+/// Bytes of all paths together: they are kept in memory, and a tar.gz packs long ones well.
+const ALL_PATHS: usize = 64 << 20;
+/// Bytes of what stands in a tar between the contents of two entries: headers with long names and attributes.
+const BETWEEN_ENTRIES: u64 = 1 << 20;
 
 /// Where examples come from.
 #[derive(Debug, Clone)]
@@ -95,7 +104,7 @@ impl Source {
 
     /// Visits every entry in the source's own order (a directory's is sorted by name).
     pub(crate) fn walk(&self, limits: &Limits, cancel: &AtomicBool, visit: Visit<'_>) -> Result<(), DataError> {
-        let mut gate = Gate { limits, cancel, entries: 0, meter: Rc::default() };
+        let mut gate = Gate { limits, cancel, entries: 0, names: 0, meter: Rc::default() };
         match self {
             Self::Directory(root) => walk_directory(root, &mut gate, visit),
             Self::Zip(path) => walk_zip(path, &mut gate, visit),
@@ -113,6 +122,8 @@ struct Gate<'a> {
     limits: &'a Limits,
     cancel: &'a AtomicBool,
     entries: usize,
+    /// Bytes of their paths.
+    names: usize,
     /// Unpacked bytes so far.
     meter: Rc<Cell<u64>>,
 }
@@ -123,7 +134,11 @@ impl Gate<'_> {
         check(self.cancel)?;
         self.entries += 1;
         if self.entries > self.limits.max_entries {
-            return Err(DataError::ArchiveTooLarge(format!("it has more than {} entries", self.limits.max_entries)));
+            return Err(too_many_entries(self.limits));
+        }
+        self.names += raw.len();
+        if self.names > ALL_PATHS {
+            return Err(DataError::ArchiveTooLarge(format!("its paths have more than {} MiB", ALL_PATHS >> 20)));
         }
         clean(raw)
     }
@@ -131,6 +146,10 @@ impl Gate<'_> {
     fn metered<R: Read>(&self, inner: R, packed: Packed) -> Metered<'_, R> {
         Metered { inner, gate: self.limits, total: self.meter.clone(), own: 0, packed }
     }
+}
+
+fn too_many_entries(limits: &Limits) -> DataError {
+    DataError::ArchiveTooLarge(format!("it has more than {} entries", limits.max_entries))
 }
 
 /// How many packed bytes the unpacked ones came from.
@@ -188,13 +207,40 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// Passes on no more than is left, if that is bounded.
+struct Leashed<R> {
+    inner: R,
+    left: Rc<Cell<Option<u64>>>,
+}
+
+impl<R: Read> Read for Leashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        if let Some(left) = self.left.get() {
+            let left = left.checked_sub(n as u64).ok_or_else(|| {
+                io::Error::other(OverLimit(format!(
+                    "an entry's name and attributes have more than {} KiB",
+                    BETWEEN_ENTRIES >> 10
+                )))
+            })?;
+            self.left.set(Some(left));
+        }
+        Ok(n)
+    }
+}
+
 /// A relative path with `/` between its parts, or the refusal of one that could lead elsewhere.
 fn clean(raw: &str) -> Result<Option<String>, DataError> {
     let refuse = |why: &str| {
         let path = raw.chars().take(200).collect();
         Err(DataError::UnsafePath { path, why: why.to_owned() })
     };
-    if raw.contains(|c: char| c.is_control()) {
+    if raw.len() > LONGEST_PATH {
+        return refuse("its path is too long, more than 1024 bytes");
+    }
+    // Those that turn the direction of writing make a path look like another one.
+    let turns = |c: char| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    if raw.contains(|c: char| c.is_control() || turns(c)) {
         return refuse("its path holds control characters");
     }
     let path = raw.replace('\\', "/");
@@ -257,9 +303,15 @@ fn walk_zip(path: &Path, gate: &mut Gate<'_>, visit: Visit<'_>) -> Result<(), Da
         }
         error => DataError::InvalidArchive(format!("{error}; it is damaged or cut off, pack and send it again")),
     };
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(invalid)?;
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(invalid)?;
+    // Not `ZipArchive`, which keeps the whole directory in memory, however long a stranger made it.
+    let mut archive = ZipIterable::try_new(BufReader::new(file), Default::default()).map_err(invalid)?;
+    if archive.len() > gate.limits.max_entries {
+        return Err(too_many_entries(gate.limits));
+    }
+    let content = BufReader::new(File::open(path).map_err(DataError::io(path))?);
+    let mut entries = archive.files_with_reader(content, ZipReadOptions::new()).map_err(invalid)?;
+    while let Some(entry) = entries.next() {
+        let mut entry = entry.map_err(invalid)?;
         let raw = entry.name().map_err(invalid)?.into_owned();
         let Some(clean) = gate.admit(&raw)? else { continue };
         // The file type bits of a Unix mode: only plain files and folders are let in.
@@ -282,6 +334,7 @@ fn walk_tar(path: &Path, gzip: bool, gate: &mut Gate<'_>, visit: Visit<'_>) -> R
     let packed = Rc::new(Cell::new(0));
     let file = Counted(BufReader::with_capacity(1 << 16, file), packed.clone());
     let limits = gate.limits.clone();
+    let leash = Rc::new(Cell::new(None));
     // Headers and padding count too: what is metered is the whole unpacked stream.
     let meter = gate.meter.clone();
     let stream: Box<dyn Read> = if gzip {
@@ -291,23 +344,30 @@ fn walk_tar(path: &Path, gzip: bool, gate: &mut Gate<'_>, visit: Visit<'_>) -> R
     } else {
         Box::new(Metered { inner: file, gate: &limits, total: meter, own: 0, packed: Packed::Plain })
     };
-    let mut archive = tar::Archive::new(stream);
-    for entry in archive.entries().map_err(|e| ends_early(&e))? {
+    let mut archive = tar::Archive::new(Leashed { inner: stream, left: leash.clone() });
+    let mut entries = archive.entries().map_err(|e| ends_early(&e))?;
+    loop {
+        // Names and attributes of any length would be read into memory here.
+        leash.set(Some(BETWEEN_ENTRIES));
+        let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(|e| ends_early(&e))?;
+        leash.set(None);
         let kind = entry.header().entry_type();
-        if kind == tar::EntryType::XGlobalHeader {
-            continue;
-        }
         let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let Some(clean) = gate.admit(&raw)? else { continue };
-        match kind {
-            tar::EntryType::Directory => visit(Entry { path: &clean, is_dir: true, content: &mut io::empty() })?,
-            tar::EntryType::Regular | tar::EntryType::Continuous => {
+        let clean = if kind == tar::EntryType::XGlobalHeader { None } else { gate.admit(&raw)? };
+        match (kind, clean) {
+            (_, None) => {}
+            (tar::EntryType::Directory, Some(clean)) => {
+                visit(Entry { path: &clean, is_dir: true, content: &mut io::empty() })?;
+            }
+            (tar::EntryType::Regular | tar::EntryType::Continuous, Some(clean)) => {
                 visit(Entry { path: &clean, is_dir: false, content: &mut entry })?;
             }
-            _ => return Err(link(&clean)),
+            (_, Some(clean)) => return Err(link(&clean)),
         }
+        io::copy(&mut entry, &mut io::sink()).map_err(|e| ends_early(&e))?;
     }
+    leash.set(None);
     // What follows the last entry is read as well, so that a cut or altered end is noticed.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| ends_early(&e))?;
     Ok(())

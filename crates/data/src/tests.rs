@@ -258,3 +258,76 @@ fn mean_colour_does_not_give_the_sample_set_away() {
     println!("linear model on mean colour: {accuracy:.3}");
     assert!(accuracy < 0.75, "{accuracy}");
 }
+
+/// What would be kept in memory, or taken for something else by another unpacker, is refused before it is.
+#[test]
+fn names_are_bounded_plain_and_there_once() {
+    let with = |name: &str| zipped(&[good(10), vec![(name.to_owned(), png(&sample::draw(0, 99, 24, 5).0))]].concat());
+    let refused = |bytes: &[u8], what: &str| {
+        let error = read(bytes).unwrap_err();
+        assert!(error.to_string().contains(what) && error.to_string().len() < 1000, "{error}");
+        error.code()
+    };
+    assert_eq!(refused(&with(&"x/".repeat(1000)), "too long"), ErrorCode::UnsafePath);
+    assert_eq!(refused(&with("fire/\u{202e}gnp.exe"), "control characters"), ErrorCode::UnsafePath);
+    // A tar may hold a file again; zips' writers do not write the same name twice.
+    let mut twice = good(10);
+    twice.push((twice[0].0.clone(), twice[1].1.clone()));
+    assert_eq!(refused(&tarred(&twice), "twice"), ErrorCode::InvalidArchive);
+    // A name of two megabytes is some kilobytes of tar.gz.
+    let long = tarred(&[good(10), vec![("x/".repeat(1 << 20), vec![1])]].concat());
+    assert!(long.len() < 100_000);
+    assert_eq!(refused(&long, "name and attributes"), ErrorCode::ArchiveTooLarge);
+    let few = Limits { max_entries: 29, ..Limits::default() };
+    let error = read_with(&zipped(&good(10)), &few, false).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ArchiveTooLarge, "{error}");
+}
+
+#[test]
+fn a_table_of_labels_is_bounded_in_every_direction() {
+    let told = |labels: String| {
+        let error =
+            read(&zipped(&[good(10), vec![("labels.csv".to_owned(), labels.into_bytes())]].concat())).unwrap_err();
+        assert!(error.to_string().len() < 1000);
+        (error.code(), error.to_string())
+    };
+    let open = format!("path,label\n\"fire/0.png,fire{}", "\nsmoke/0.png,smoke".repeat(10_000));
+    for (labels, what) in [
+        (open, "quotation mark"),
+        ("x,".repeat(100_000), "more than 64 KiB"),
+        (format!("path,label\nfire/0.png,{}\n", "x".repeat(1000)), "no name of a class"),
+        (format!("path,label,split\nfire/0.png,fire,{}\n", "x".repeat(9000)), "is none of train"),
+        (
+            (0..1_000_001).fold("path,label\n".to_owned(), |rows, i| rows + &format!("{i},a\n")),
+            "more than 1000000 files",
+        ),
+    ] {
+        let (code, text) = told(labels);
+        assert_eq!(code, ErrorCode::InvalidLayout, "{text}");
+        assert!(text.contains(what), "{what}: {text}");
+    }
+}
+
+/// What stands before a picture is packed too: a profile of a gigabyte is a megabyte of file.
+#[test]
+fn a_picture_is_decoded_with_bounded_memory() {
+    let mut zlib = flate2::write::ZlibEncoder::new(b"x\0\0".to_vec(), flate2::Compression::fast());
+    (0..200).for_each(|_| zlib.write_all(&vec![0; 1 << 20]).unwrap());
+    let profile = zlib.finish().unwrap();
+    let mut bytes = png(&sample::draw(0, 1, 24, 5).0);
+    let mut crc = flate2::Crc::new();
+    crc.update(b"iCCP");
+    crc.update(&profile);
+    let chunk = [&(profile.len() as u32).to_be_bytes()[..], b"iCCP", &profile, &crc.sum().to_be_bytes()].concat();
+    bytes.splice(33..33, chunk);
+    // The decoder leaves such a profile out or gives up; it does not unpack it.
+    if let Err(error) = decode_image(&bytes, &Limits::default()) {
+        assert_eq!(error.code(), ErrorCode::InvalidImage, "{error}");
+    }
+    let deep = image::DynamicImage::from(sample::draw(0, 1, 24, 5).0).to_rgba16();
+    let mut out = Cursor::new(Vec::new());
+    deep.write_to(&mut out, ImageFormat::Png).unwrap();
+    let limits = Limits { max_pixels: 24 * 24, ..Limits::default() };
+    let error = decode_image(out.get_ref(), &limits).unwrap_err();
+    assert!(matches!(&error, DataError::ImageTooLarge(text) if text.contains("8 bits a channel")), "{error}");
+}

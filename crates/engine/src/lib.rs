@@ -5,6 +5,8 @@
 //! any process may be killed at any moment: a restart finds the records, gives the trials of dead
 //! workers to living ones, and goes on.
 
+#![forbid(unsafe_code)]
+
 mod access;
 mod advice;
 mod analysis;

@@ -55,6 +55,14 @@ pub struct LeaderboardEntry {
     pub created_at: i64,
 }
 
+/// A study's models in order. It says nothing that may change while these are its models.
+pub(crate) struct Leaderboard {
+    /// Which they are, oldest first.
+    models: Vec<ModelId>,
+    /// The best first.
+    pub(crate) entries: Vec<LeaderboardEntry>,
+}
+
 /// What a model may be picked for. A point is a hundredth of the objective on the validation split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -190,11 +198,21 @@ impl Service {
     /// # Errors
     /// There is no task of this id.
     pub async fn leaderboard(&self, task: &TaskId) -> Result<Vec<LeaderboardEntry>, EngineError> {
-        let models = self.store().meta.models(task).await?;
-        if models.is_empty() {
+        let entries = self.board(task).await?.entries.clone();
+        if entries.is_empty() {
             self.task(task).await?;
-            return Ok(Vec::new());
         }
+        Ok(entries)
+    }
+
+    /// The same; empty also where there is no such task.
+    pub(crate) async fn board(&self, task: &TaskId) -> Result<Arc<Leaderboard>, EngineError> {
+        let models = self.store().meta.model_ids(task).await?;
+        if let Some(known) = self.board_cache().get(task).filter(|known| known.models == models) {
+            return Ok(known);
+        }
+        let models = self.store().meta.models(task).await?;
+        let ids = models.iter().map(|model| model.id.clone()).collect();
         let trials = self.store().meta.all_trials(task).await?;
         let points: Vec<Vec<f64>> =
             models.iter().map(|m| vec![-m.value, m.weights_bytes as f64, m.latency_ms]).collect();
@@ -209,7 +227,9 @@ impl Service {
             .collect();
         entries.sort_by(|a, b| b.value.total_cmp(&a.value).then(a.weights_bytes.cmp(&b.weights_bytes)));
         pick(&mut entries);
-        Ok(entries)
+        let board = Arc::new(Leaderboard { models: ids, entries });
+        self.board_cache().put(task, board.clone());
+        Ok(board)
     }
 
     /// One model with its card and files.

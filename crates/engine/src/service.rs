@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::{EngineError, Plan, clock};
+use crate::{EngineError, Plan, clock, models::Leaderboard};
 
 /// The service over one [`Place`]. Clones share it.
 #[derive(Clone)]
@@ -24,6 +24,7 @@ struct Inner {
     datasets: Cache<DatasetId, Dataset>,
     models: Cache<ModelId, OnnxModel>,
     plans: Cache<TaskId, Plan>,
+    boards: Cache<TaskId, Leaderboard>,
     /// Held while files are added to a model: one at a time.
     finishing: tokio::sync::Mutex<()>,
     /// Held while a study or files are let in: what a quota allows is counted and taken by one at a time.
@@ -58,6 +59,7 @@ impl Service {
             datasets: Cache::new(16),
             models: Cache::new(32),
             plans: Cache::new(64),
+            boards: Cache::new(256),
             finishing: tokio::sync::Mutex::default(),
             admission: tokio::sync::Mutex::default(),
         };
@@ -122,6 +124,10 @@ impl Service {
 
     pub(crate) fn plan_cache(&self) -> &Cache<TaskId, Plan> {
         &self.inner.plans
+    }
+
+    pub(crate) fn board_cache(&self) -> &Cache<TaskId, Leaderboard> {
+        &self.inner.boards
     }
 }
 

@@ -150,15 +150,22 @@ impl Service {
     /// # Errors
     /// There is none of this id.
     pub async fn progress(&self, id: &TaskId) -> Result<Progress, EngineError> {
-        let task = self.task(id).await?;
-        let counts = self.store().meta.trial_counts(Some(id)).await?;
+        self.progress_of(&self.task(id).await?).await
+    }
+
+    /// The same of a task at hand.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn progress_of(&self, task: &TaskRecord) -> Result<Progress, EngineError> {
+        let counts = self.store().meta.trial_counts(Some(&task.id)).await?;
         let trials: BTreeMap<_, _> =
             TrialState::ALL.iter().map(|s| (*s, counts.get(s).copied().unwrap_or(0))).collect();
         let started: u64 = trials.values().sum();
-        let best = self.leaderboard(id).await?.into_iter().next();
+        let best = self.board(&task.id).await?.entries.first().cloned();
         Ok(Progress {
             state: task.state,
-            reason: task.reason,
+            reason: task.reason.clone(),
             trials_started: started,
             seconds_spent: task.spent_seconds,
             seconds_total: task.budget.seconds,

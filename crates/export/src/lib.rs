@@ -5,6 +5,8 @@
 //! its weights, and the answers the trained network gave on some images ([`Judge`]); it writes files
 //! whose own answers agree with those, or nothing.
 
+#![forbid(unsafe_code)]
+
 mod answer;
 mod archive;
 mod bundle;

@@ -18,6 +18,8 @@
 //! # Ok::<(), kindling_graph::GraphError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod builder;
 mod cost;
 mod detect;

@@ -3,6 +3,9 @@
 //!
 //! Knows nothing of data sets, training loops, files, SQL or HTTP.
 
+// The only crate that cannot forbid unsafe code: its loops use vector instructions and pointers into buffers whose sizes
+// `compile` has checked once for all steps. Each block says what it relies on.
+
 // Loops over a constant number of registers in several arrays at once: by index they unroll whole.
 #![allow(clippy::needless_range_loop)]
 

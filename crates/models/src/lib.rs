@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of data sets, files, training loops, SQL or HTTP.
 
+#![forbid(unsafe_code)]
+
 pub mod backbones;
 mod error;
 pub mod families;

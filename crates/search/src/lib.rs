@@ -4,6 +4,8 @@
 //! Knows nothing of clocks, files, tensors or threads: everything is a function of the history, the
 //! seed and the seconds it is told are left, so a study can be replayed and run against a simulator.
 
+#![forbid(unsafe_code)]
+
 mod pareto;
 mod power_law;
 pub mod pruners;

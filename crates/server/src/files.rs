@@ -159,4 +159,28 @@ mod tests {
         assert!(names("\"a\", W/\"b\"", "\"b\"") && names("*", "\"x\""));
         assert!(!names("\"a\"", "\"b\"") && !names("a", "\"a\""));
     }
+
+    /// Headers as clients send them, wrong ones among them: a part lies within its file, whatever was asked for.
+    #[test]
+    fn no_spoiled_header_is_answered_with_what_is_not_there() {
+        let read = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            for size in [0, 1, 10, 1 << 40, u64::MAX] {
+                if let Part::Bytes(first, last) = part(Some(&text), size) {
+                    assert!(first <= last && last < size, "{text}: {first} to {last} of {size}");
+                }
+            }
+            let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+            let mut headers = HeaderMap::new();
+            for name in [header::IF_NONE_MATCH, header::CONTENT_LENGTH] {
+                headers.insert(name, value.clone());
+            }
+            let _ = (is_known(&headers, "ab"), crate::request::content_length(&headers));
+        };
+        let seeds = || {
+            let texts = ["bytes=0-4", "bytes=5-", "bytes=-3", "bytes=0-1,4-5", "W/\"ab\", *", "12345"];
+            texts.map(|text| text.as_bytes().to_vec()).to_vec()
+        };
+        kindling_spoil::check(&[kindling_spoil::Parser { name: "range", read, seeds, cases: 20_000 }]);
+    }
 }

@@ -6,6 +6,8 @@
 //! Every route stands in one table ([`routes`](mod@routes)) from which both the router and the OpenAPI
 //! document are made, so neither can forget the other.
 
+#![forbid(unsafe_code)]
+
 mod access;
 mod api;
 mod app;

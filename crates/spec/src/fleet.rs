@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use crate::task::{all_exports, bounded, local};
-use crate::validate::{SpecError, Walk, finish, quoted};
+use crate::validate::{SpecError, Walk, finish, listed};
 use crate::{Budget, Classes, Constraints, Direction, ExportFormat, Metric, Objective, TaskKind, TaskSpec, WarmStart};
 
 /// The most specialists that may be named.
@@ -108,7 +108,7 @@ impl FleetSpec {
     /// Every violation there is.
     pub fn check_classes(&self, classes: &[String]) -> Result<(), SpecError> {
         let mut walk = Walk::default();
-        let known = quoted(classes.iter().map(String::as_str));
+        let known = listed(classes);
         let named = self.specialists.iter().flatten().enumerate().map(|(i, name)| ("specialists", i, name));
         let background = self.background.iter().enumerate().map(|(i, name)| ("background", i, name));
         for (member, i, name) in named.chain(background).filter(|(_, _, name)| !classes.contains(name)) {

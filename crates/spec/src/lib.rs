@@ -3,10 +3,15 @@
 //!
 //! Knows nothing of files, tensors, SQL or HTTP: plain data, parsed once and valid afterwards.
 
+#![forbid(unsafe_code)]
+
 mod error;
 mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod foreign;
 mod genome;
 mod ids;
+mod json;
 mod metric;
 mod state;
 mod task;
@@ -18,6 +23,7 @@ pub use genome::{Domain, FamilySpace, Genome, Param, SearchSpace, Value};
 pub use ids::{
     AnalysisId, DatasetId, DraftId, FleetId, IdError, KeyId, ModelId, ProjectId, TaskId, TrialId, UploadId, WebhookId,
 };
+pub use json::Json;
 pub use metric::{Direction, Metric, Objective};
 pub use state::{AnalysisKind, AnalysisState, DatasetState, Scope, Split, TaskState, TrialState};
 pub use task::{BackboneName, Budget, Classes, Constraints, DataType, ExportFormat, TaskKind, TaskSpec, WarmStart};

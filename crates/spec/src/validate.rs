@@ -1,4 +1,4 @@
-//! Every violation of a specification at once, each with where it is and how to mend it.
+//! Every violation of a specification at once (the first hundred), each with where it is and how to mend it.
 //!
 //! serde stops at the first fault; a person who posts a task wants them all. So the JSON is walked
 //! here before serde reads it, and serde is left to be the proof that nothing was missed.
@@ -19,7 +19,14 @@ pub struct Violation {
     pub message: String,
 }
 
-/// All the rules a specification breaks; never empty.
+/// Violations told at once; a stranger can break a rule as often as the body has room for.
+const MOST_VIOLATIONS: usize = 100;
+/// Classes that a specification may name.
+const MOST_CLASSES: usize = 1000;
+/// Classes that a message lists.
+const MOST_LISTED: usize = 20;
+
+/// The rules a specification breaks, the first hundred; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct SpecError {
     /// Each of them, in the order of the specification's members.
@@ -88,8 +95,17 @@ pub(crate) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// Names of a data set's classes, not too many of them.
+pub(crate) fn listed(names: &[String]) -> String {
+    let shown = quoted(names.iter().take(MOST_LISTED).map(String::as_str));
+    if names.len() > MOST_LISTED { format!("{shown} and {} more", names.len() - MOST_LISTED) } else { shown }
+}
+
 impl Walk {
     pub(crate) fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        if self.found.len() == MOST_VIOLATIONS {
+            return;
+        }
         self.found.push(Violation { pointer: pointer.into(), message: message.into() });
     }
 
@@ -104,7 +120,8 @@ impl Walk {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("remove it; known are {}", quoted(known.iter().copied())),
             };
-            self.add(format!("{at}/{}", escape(key)), format!("`{key}` is not a known member: {hint}"));
+            let shown: String = key.chars().take(60).collect();
+            self.add(format!("{at}/{}", escape(key)), format!("`{shown}` is not a known member: {hint}"));
         }
         Some(map)
     }
@@ -152,18 +169,22 @@ impl Walk {
             self.add(at, format!("must be an array of class names, not {}", type_name(value)));
             return Vec::new();
         };
-        let mut seen = Vec::new();
-        for (i, item) in list.iter().enumerate() {
+        if list.len() > MOST_CLASSES {
+            self.add(at, format!("names {} classes, more than the {MOST_CLASSES} allowed", list.len()));
+        }
+        let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+        for (i, item) in list.iter().take(MOST_CLASSES).enumerate() {
             let at = format!("{at}/{i}");
             if let Some(name) = self.text(&at, item) {
                 self.class_name(&at, name);
-                if seen.iter().any(|s| s == name) {
-                    self.add(&at, format!("`{name}` is named twice; remove one"));
+                if !seen.insert(name) {
+                    let shown: String = name.chars().take(100).collect();
+                    self.add(&at, format!("`{shown}` is named twice; remove one"));
                 }
-                seen.push(name.to_owned());
+                names.push(name.to_owned());
             }
         }
-        seen
+        names
     }
 
     fn classes(&mut self, at: &str, value: &Value, kind: TaskKind) {
@@ -183,8 +204,11 @@ impl Walk {
                     };
                     self.add(at, what);
                 }
+                if map.len() > MOST_CLASSES {
+                    self.add(at, format!("makes {} classes, more than the {MOST_CLASSES} allowed", map.len()));
+                }
                 let mut owner = BTreeMap::new();
-                for (name, list) in map {
+                for (name, list) in map.iter().take(MOST_CLASSES) {
                     let at = format!("{at}/{}", escape(name));
                     self.class_name(&at, name);
                     let members = self.names(&at, list);
@@ -195,6 +219,7 @@ impl Walk {
                         if let Some(other) = owner.insert(member.clone(), name.clone())
                             && &other != name
                         {
+                            let [member, other] = [&member, &other].map(|n| n.chars().take(100).collect::<String>());
                             self.add(&at, format!("`{member}` is already in `{other}`; leave it in one of them"));
                         }
                     }
@@ -470,7 +495,7 @@ pub(crate) fn check(value: &Value) -> Result<(), SpecError> {
 
 pub(crate) fn check_classes(spec: &TaskSpec, classes: &[String]) -> Result<(), SpecError> {
     let mut walk = Walk::default();
-    let known = quoted(classes.iter().map(String::as_str));
+    let known = listed(classes);
     if spec.kind == TaskKind::AnomalyDetection {
         match spec.good_class(classes) {
             Some(good) if classes.contains(&good) => {}
@@ -497,7 +522,7 @@ pub(crate) fn check_classes(spec: &TaskSpec, classes: &[String]) -> Result<(), S
     if let Some(class) = &spec.objective.class {
         let groups = spec.groups(classes);
         if !groups.iter().any(|(name, _)| name == class) {
-            let known = quoted(groups.iter().map(|(n, _)| n.as_str()));
+            let known = listed(&groups.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
             walk.add("/objective/class", format!("`{class}` is not a class of this task; it has {known}"));
         }
     }

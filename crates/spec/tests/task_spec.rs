@@ -163,3 +163,21 @@ fn whatever_serde_accepts_the_walk_accepts_and_the_other_way_round() {
 fn the_published_schema_is_the_golden_file() {
     insta::assert_json_snapshot!("task-spec-schema", TaskSpec::json_schema());
 }
+
+/// A body of a megabyte has room for a hundred thousand faults; the answer must not be a gigabyte, nor take minutes.
+#[test]
+fn faults_without_number_are_told_briefly() {
+    let mut spec = good();
+    spec["objective"] = json!({"metric": "accuracy"});
+    spec["classes"] = (0..100_000).map(|i| i.to_string()).collect();
+    assert_eq!(violations(&spec)[0].1, "names 100000 classes, more than the 1000 allowed");
+    spec["classes"] = (0..1000).map(|i| format!("no {i}")).collect();
+    let spec = TaskSpec::from_json(&spec).expect("as far as is known without the data set");
+    let classes: Vec<String> = (0..1000).map(|i| format!("{i:0100}")).collect();
+    let error = spec.check_classes(&classes).expect_err("none of them is there");
+    assert_eq!(error.violations.len(), 100);
+    assert!(error.violations[0].message.ends_with("and 980 more"), "{}", error.violations[0].message);
+    let mut spec = good();
+    (0..50_000).for_each(|i| spec[format!("member {i}")] = json!(1));
+    assert_eq!(violations(&spec).len(), 100);
+}

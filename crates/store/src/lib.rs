@@ -3,6 +3,8 @@
 //! Several processes open the same data directory, or the same database and object store, at once. Knows nothing of training, search policy or
 //! HTTP: it keeps what it is told, and the conditions under which a record may change.
 
+#![forbid(unsafe_code)]
+
 mod access;
 mod apalis_queue;
 mod backup;

@@ -253,6 +253,8 @@ pub trait Metadata: Send + Sync {
     async fn model(&self, id: &ModelId) -> Result<ModelRecord, StoreError>;
     /// A task's models, oldest first.
     async fn models(&self, task: &TaskId) -> Result<Vec<ModelRecord>, StoreError>;
+    /// The same models' ids, in the same order.
+    async fn model_ids(&self, task: &TaskId) -> Result<Vec<ModelId>, StoreError>;
 
     /// Adds an analysis as given; `false` if one of its kind and subject is waiting or running.
     async fn create_analysis(&self, record: &AnalysisRecord) -> Result<bool, StoreError>;

@@ -461,6 +461,11 @@ impl Metadata for Scoped {
         self.inner.models(task).await
     }
 
+    async fn model_ids(&self, task: &TaskId) -> Result<Vec<ModelId>, StoreError> {
+        self.own(Noun::Task, task.as_str()).await?;
+        self.inner.model_ids(task).await
+    }
+
     async fn create_analysis(&self, record: &AnalysisRecord) -> Result<bool, StoreError> {
         self.own_subject(&record.subject).await?;
         self.inner.create_analysis(record).await

@@ -164,6 +164,22 @@ mod tests {
     }
 
     #[test]
+    fn no_spoiled_file_makes_a_reader_panic() {
+        let read = |bytes: &[u8]| {
+            drop(Checkpoint::from_bytes(bytes));
+            drop(crate::Pretrained::from_bytes(bytes));
+        };
+        let seeds = || {
+            let tensor = kindling_graph::Tensor::new(vec![2], vec![1.0; 2]).unwrap();
+            let weights = [("stem.conv.weight".to_owned(), tensor)].into();
+            let (backbone, source_sha256) = ("efficientnet-lite0".into(), "0".repeat(64));
+            let backbone = crate::Pretrained { backbone, source_sha256, weights };
+            vec![example().to_bytes().unwrap(), backbone.to_bytes().unwrap()]
+        };
+        kindling_spoil::check(&[kindling_spoil::Parser { name: "safetensors", read, seeds, cases: 5000 }]);
+    }
+
+    #[test]
     fn what_is_damaged_is_refused() {
         let bytes = example().to_bytes().unwrap();
         for cut in [0, 7, 100, bytes.len() - 1] {

@@ -3,6 +3,8 @@
 //! Knows nothing of studies, queues, SQL or HTTP: it is given a graph, a genome, a data set and the
 //! epochs to train, and gives back weights, a checkpoint and the answers on the validation split.
 
+#![forbid(unsafe_code)]
+
 mod batches;
 mod checkpoint;
 mod crossfit;

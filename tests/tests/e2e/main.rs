@@ -18,6 +18,7 @@ mod families;
 mod fleet;
 mod flow;
 mod harness;
+mod hostile;
 mod keys;
 mod labelling;
 mod python_client;

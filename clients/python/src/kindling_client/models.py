@@ -333,5 +333,6 @@ class Readiness(Answered):
     ready: bool
     database: bool
     queue: bool
+    files: bool
     disk: bool
     workers: int

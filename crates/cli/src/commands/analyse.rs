@@ -25,6 +25,7 @@ pub(crate) struct Analyse {
 
 impl Analyse {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        running::yield_to_others();
         let runtime = running::runtime()?;
         let worked = runtime.block_on(async {
             let stop = running::signals()?;

@@ -44,6 +44,11 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        // Reading an archive decodes pictures on all cores; requests are answered meanwhile.
+        rayon::ThreadPoolBuilder::new()
+            .start_handler(|_| running::yield_to_others())
+            .build_global()
+            .map_err(|e| Failure::new(Exit::Failed, format!("threads cannot be started: {e}")))?;
         let runtime = running::runtime()?;
         let served = runtime.block_on(self.serve());
         // What still blocks a thread (an upload being read) must not hold the end up.

@@ -4,7 +4,7 @@ use crate::failure::{Exit, Failure};
 use crate::study::{self, Outcome, Request};
 use crate::{commands::sample::refuse_full, output, running};
 use kindling_export::Card;
-use kindling_spec::TaskSpec;
+use kindling_spec::{Json, TaskSpec};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,8 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
     };
     let at = path.display().to_string();
     read.map_err(|e| Failure::new(Exit::Refused, format!("the specification cannot be read: {e}")).at(at.clone()))?;
-    serde_json::from_str(&text)
+    serde_json::from_str::<Json>(&text)
+        .map(|Json(value)| value)
         .map_err(|e| Failure::new(Exit::Refused, format!("the specification is not JSON: {e}")).at(at))
 }
 

@@ -30,6 +30,9 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        if self.name.is_some() {
+            running::yield_to_others();
+        }
         let runtime = running::runtime()?;
         let worked = runtime.block_on(async {
             match self.name.clone() {

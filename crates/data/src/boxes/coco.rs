@@ -4,7 +4,7 @@
 //! only the boxes are kept.
 
 use super::document::{Document, Page, RawBox, Room, Trouble, Unit, class_name, number, shorten};
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,8 +13,10 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// Bytes of one string: file names are short, and a mask written as a string has at most some hundred thousand.
 const LONGEST_STRING: usize = 4 << 20;
-/// Bytes of a picture's name.
+/// Bytes of a name.
 const LONGEST_NAME: usize = 1024;
+/// Bytes of an id: there are millions of them.
+const LONGEST_ID: usize = 64;
 
 /// Reads a file, or tells that it is other JSON.
 pub(crate) fn parse(content: impl Read, room: Room) -> Result<Option<Document>, Trouble> {
@@ -44,11 +46,57 @@ fn opens_object(content: &mut impl BufRead) -> io::Result<bool> {
 }
 
 /// Numbers in most files, texts in some.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Id {
     Number(i64),
-    Text(String),
+    Text(Box<str>),
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Id;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an id: a whole number, or a text of at most {LONGEST_ID} bytes")
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Id, E> {
+                Ok(Id::Number(value))
+            }
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Id, E> {
+                i64::try_from(value).map(Id::Number).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+            }
+            fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Id, E> {
+                if value.len() > LONGEST_ID {
+                    return Err(E::invalid_value(Unexpected::Str(&shorten(value)), &self));
+                }
+                Ok(Id::Text(value.into()))
+            }
+        }
+        from.deserialize_any(Read)
+    }
+}
+
+/// A text that is not kept if it is too long to be a name.
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Name;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a name of at most {LONGEST_NAME} bytes")
+            }
+            fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Name, E> {
+                if value.len() > LONGEST_NAME {
+                    return Err(E::invalid_value(Unexpected::Str(&shorten(value)), &self));
+                }
+                Ok(Name(value.to_owned()))
+            }
+        }
+        from.deserialize_str(Read)
+    }
 }
 
 impl fmt::Display for Id {
@@ -63,7 +111,7 @@ impl fmt::Display for Id {
 #[derive(Deserialize)]
 struct Image {
     id: Id,
-    file_name: String,
+    file_name: Name,
     #[serde(default)]
     width: Option<f64>,
     #[serde(default)]
@@ -84,7 +132,7 @@ struct Annotation {
 #[derive(Deserialize)]
 struct Category {
     id: Id,
-    name: String,
+    name: Name,
 }
 
 /// 0 or 1, or a truth value.
@@ -228,7 +276,7 @@ impl Lists {
         let mut document = Document::default();
         let mut class_of: HashMap<Id, u32> = HashMap::new();
         for (at, category) in self.categories.unwrap_or_default().into_iter().enumerate() {
-            let name = class_name(&category.name).map_err(|why| wrong(format!("categories[{at}]: {why}")))?;
+            let name = class_name(&category.name.0).map_err(|why| wrong(format!("categories[{at}]: {why}")))?;
             if class_of.contains_key(&category.id) {
                 return Err(wrong(format!("categories[{at}]: the id {} is another's already", category.id)));
             }
@@ -237,9 +285,6 @@ impl Lists {
         }
         let mut page_of: HashMap<Id, usize> = HashMap::new();
         for (at, image) in images.into_iter().enumerate() {
-            if image.file_name.len() > LONGEST_NAME {
-                return Err(wrong(format!("images[{at}]: `{}` is no name of a file", shorten(&image.file_name))));
-            }
             let side = |value: Option<f64>| value.filter(|v| (1.0..1e7).contains(v)).map(|v| v as u32);
             let size = side(image.width).zip(side(image.height));
             match page_of.entry(image.id) {
@@ -249,7 +294,7 @@ impl Lists {
                 Entry::Vacant(free) => drop(free.insert(document.pages.len())),
             }
             document.pages.push(Page {
-                picture: image.file_name,
+                picture: image.file_name.0,
                 unit: Unit::Pixels(size),
                 given: None,
                 boxes: Vec::new(),
@@ -258,9 +303,8 @@ impl Lists {
         }
         for (at, annotation) in annotations.into_iter().enumerate() {
             let Some(page) = page_of.get(&annotation.image_id).and_then(|i| document.pages.get_mut(*i)) else {
-                document
-                    .stray
-                    .push(format!("annotations[{at}] is of image {}, which `images` lacks", annotation.image_id));
+                let image = annotation.image_id;
+                document.stray(|| format!("annotations[{at}] is of image {image}, which `images` lacks"));
                 continue;
             };
             let Some(class) = annotation.category_id.as_ref().and_then(|id| class_of.get(id)) else {

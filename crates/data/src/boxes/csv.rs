@@ -1,7 +1,7 @@
 //! `boxes.csv`: a table with the columns path,label,x_min,y_min,x_max,y_max and, if wanted, split.
 
 use super::document::{Document, Page, RawBox, Room, Trouble, Unit, class_name, from_edges, parse_edge, shorten};
-use crate::layout::split_word;
+use crate::layout::{Rows, split_word};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 
@@ -22,8 +22,11 @@ pub(crate) fn parse(content: impl Read, room: Room) -> Result<Document, Trouble>
     if head.starts_with(b"\xEF\xBB\xBF") {
         content.consume(3);
     }
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(content);
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .from_reader(Rows::new(content, delimiter));
     let headers = reader.headers().map_err(unread)?.clone();
     let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
     let mut at = [0; COLUMNS.len()];

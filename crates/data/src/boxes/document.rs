@@ -1,6 +1,6 @@
 //! What every reader makes of an annotation file, and what keeps a hostile one small.
 
-use crate::Limits;
+use crate::{LIST_CAP, Limits};
 use kindling_spec::Split;
 use std::io::{self, Read};
 
@@ -45,11 +45,18 @@ pub(crate) struct Document {
     /// The classes' names, in the file's own order.
     pub(crate) names: Vec<String>,
     pub(crate) pages: Vec<Page>,
-    /// Annotations of pictures that the file does not name, in words.
+    /// Annotations of pictures that the file does not name, in words; the first [`LIST_CAP`].
     pub(crate) stray: Vec<String>,
+    /// How many more there are.
+    pub(crate) more_stray: usize,
 }
 
 impl Document {
+    /// Tells of an annotation of a picture that the file does not name.
+    pub(crate) fn stray(&mut self, words: impl FnOnce() -> String) {
+        if self.stray.len() < LIST_CAP { self.stray.push(words()) } else { self.more_stray += 1 }
+    }
+
     pub(crate) fn boxes(&self) -> usize {
         self.pages.iter().map(|page| page.boxes.len() + page.crowds.len()).sum()
     }

@@ -3,6 +3,7 @@
 use crate::layout::split_word;
 use crate::sniff;
 use kindling_spec::Split;
+use std::cell::Cell;
 use std::collections::HashMap;
 
 /// The pictures by their names with and without the ending.
@@ -10,7 +11,13 @@ use std::collections::HashMap;
 pub(crate) struct Finder<'a> {
     by_name: HashMap<&'a str, Vec<&'a str>>,
     by_stem: HashMap<&'a str, Vec<&'a str>>,
+    /// Pictures that were held against an annotation so far.
+    compared: Cell<usize>,
 }
+
+/// How many may be, all together: pictures of one name in as many folders are compared with each annotation that has
+/// that name.
+const MOST_COMPARED: usize = 50_000_000;
 
 /// How well a picture fits: parts of the path that agree from the end, whether it is on the annotation's side, and
 /// parts of the path that it shares with the annotation's.
@@ -33,12 +40,20 @@ impl<'a> Finder<'a> {
     /// The picture of this name that fits an annotation file best, or why there is none.
     pub(crate) fn by_name(&self, wanted: &str, from: &str) -> Result<&'a str, String> {
         let wanted = wanted.replace('\\', "/");
-        best(self.by_name.get(name_of(&wanted)), &wanted, from)
+        self.best(self.by_name.get(name_of(&wanted)), &wanted, from)
     }
 
     /// The picture that is called as the annotation file itself.
     pub(crate) fn by_stem(&self, from: &str) -> Result<&'a str, String> {
-        best(self.by_stem.get(stem_of(from)), stem_of(from), from)
+        self.best(self.by_stem.get(stem_of(from)), stem_of(from), from)
+    }
+
+    fn best(&self, candidates: Option<&Vec<&'a str>>, wanted: &str, from: &str) -> Result<&'a str, String> {
+        self.compared.set(self.compared.get().saturating_add(candidates.map_or(0, Vec::len)));
+        if self.compared.get() > MOST_COMPARED {
+            return Err("too many pictures in too many folders have one name; give them names of their own".to_owned());
+        }
+        best(candidates, wanted, from)
     }
 }
 

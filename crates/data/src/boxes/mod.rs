@@ -8,6 +8,7 @@ mod coco;
 mod csv;
 mod document;
 mod find;
+mod first;
 mod place;
 mod resolve;
 mod sides;
@@ -19,15 +20,21 @@ mod yolo;
 use crate::layout::is_nearer;
 use crate::{Broken, DataError, Limits, OddBox};
 use document::{Bounded, Document, RawBox, Room, Trouble, Unit};
+use first::First;
 use kindling_spec::Split;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
+
+pub(crate) use document::{class_name, shorten};
 
 pub(crate) use audit::{agree, check_counts, check_variety, count_boxes, count_pictures, words};
 pub(crate) use place::place_all;
 
 /// Bytes of a table: two million boxes take some 120 million.
 const MAX_TABLE: u64 = 256 << 20;
+
+/// Bytes of the names of pictures and the lines of lists, in all annotation files together.
+const MOST_TEXT: usize = 128 << 20;
 
 /// Pictures, names of classes and lines of lists, in all annotation files together, for each entry that is allowed: lists
 /// and several files may name a picture more than once.
@@ -80,6 +87,8 @@ pub(crate) struct Annotations {
     /// Boxes, and what else is kept for long: pictures, names, lines of lists.
     boxes: usize,
     kept: usize,
+    /// Bytes of their texts.
+    text: usize,
     table: Option<Told<Document>>,
     coco: Vec<Told<Document>>,
     voc: Vec<Told<Document>>,
@@ -133,7 +142,10 @@ impl Annotations {
             let read = told(yolo::parse(path, content, room), settle)?;
             match &read {
                 Ok(yolo::Text::Boxes(boxes)) => self.boxes += boxes.len(),
-                Ok(yolo::Text::List(lines)) => self.kept += lines.len(),
+                Ok(yolo::Text::List(lines)) => {
+                    self.kept += lines.len();
+                    self.text += lines.iter().map(String::len).sum::<usize>();
+                }
                 Ok(yolo::Text::Other(_)) | Err(_) => {}
             }
             self.yolo.insert(path.to_owned(), read);
@@ -146,12 +158,20 @@ impl Annotations {
                 format!("`{path}` and the annotation files before it name more than {most} pictures and classes");
             return Err(DataError::ArchiveTooLarge(what));
         }
+        if self.text > MOST_TEXT {
+            let what = format!(
+                "the names in `{path}` and the annotation files before it have more than {} MiB",
+                MOST_TEXT >> 20
+            );
+            return Err(DataError::ArchiveTooLarge(what));
+        }
         Ok(true)
     }
 
     fn count(&mut self, document: Option<&Document>) {
         self.boxes += document.map_or(0, Document::boxes);
         self.kept += document.map_or(0, |d| d.pages.len() + d.names.len());
+        self.text += document.map_or(0, |d| d.pages.iter().map(|page| page.picture.len()).sum());
     }
 }
 
@@ -190,7 +210,7 @@ pub(crate) struct Marks {
     pub(crate) pictures: BTreeMap<String, Marked>,
     /// Annotation files that could not be read.
     pub(crate) broken: Vec<Broken>,
-    without_picture: Vec<Broken>,
+    without_picture: First<Broken>,
     without_annotation: Vec<String>,
     silence_is_empty: bool,
     /// Files that are neither pictures nor annotations.
@@ -199,6 +219,17 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
+    /// Whether all of it fits together, whatever it was read from.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
+        for marked in self.pictures.values() {
+            assert!(marked.source.is_none_or(|source| (source as usize) < self.sources.len()));
+            for raw in marked.boxes.iter().chain(&marked.crowds) {
+                assert!((raw.class as usize) < self.classes.len() && raw.edges.iter().all(|edge| edge.is_finite()));
+            }
+        }
+    }
+
     fn source(&self, marked: &Marked) -> &str {
         marked.source.and_then(|i| self.sources.get(i as usize)).map_or("", String::as_str)
     }

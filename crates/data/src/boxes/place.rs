@@ -1,6 +1,7 @@
 //! From what annotations say to boxes in shares of the upright picture.
 
 use super::document::{RawBox, Unit};
+use super::first::First;
 use super::{Marked, Marks};
 use crate::pack::{Fault, Faulty, Packed};
 use crate::{BoxAudit, Broken, DataError, LabelledBox, Limits, Listed, OddBox, decode};
@@ -46,7 +47,7 @@ pub(crate) fn place_all(
             }
         })
         .collect();
-    let (mut clipped, mut no_area, mut crowds) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut clipped, mut no_area, mut crowds) = (First::default(), First::default(), First::default());
     let (mut total, mut kept) = (0, Vec::with_capacity(files.len()));
     for (mut file, placed) in std::mem::take(files).into_iter().zip(placed) {
         let Placed { boxes, outside, no_area: flat } = match placed {
@@ -85,10 +86,10 @@ pub(crate) fn place_all(
     *files = kept;
     let silent = Listed::of(marks.without_annotation.clone());
     let audit = BoxAudit {
-        clipped: sorted(clipped),
-        no_area: sorted(no_area),
-        crowds: sorted(crowds),
-        without_picture: Listed::of(marks.without_picture.clone()),
+        clipped: clipped.into_listed(),
+        no_area: no_area.into_listed(),
+        crowds: crowds.into_listed(),
+        without_picture: marks.without_picture.clone().into_listed(),
         without_annotation: silent,
         silence_is_empty: marks.silence_is_empty,
         ..BoxAudit::default()
@@ -101,14 +102,9 @@ pub(crate) fn class_of(boxes: &[LabelledBox]) -> usize {
     boxes.iter().min_by(|a, b| b.area().total_cmp(&a.area()).then(a.class.cmp(&b.class))).map_or(0, |b| b.class)
 }
 
-fn sorted(mut boxes: Vec<OddBox>) -> Listed<OddBox> {
-    boxes.sort_by(|a, b| (&a.path, &a.place).cmp(&(&b.path, &b.place)));
-    Listed::of(boxes)
-}
-
-fn refuse_if_many_outside(outside: &[OddBox], total: usize, marks: &Marks) -> Result<(), DataError> {
-    let Some(example) = outside.iter().min_by_key(|odd| &odd.path) else { return Ok(()) };
-    if outside.len() as f64 <= MOST_OUTSIDE * total as f64 {
+fn refuse_if_many_outside(outside: &First<OddBox>, total: usize, marks: &Marks) -> Result<(), DataError> {
+    let Some(example) = outside.first() else { return Ok(()) };
+    if outside.total() as f64 <= MOST_OUTSIDE * total as f64 {
         return Ok(());
     }
     let OddBox { path, place, class, given: [left, top, width, height] } = example;
@@ -116,7 +112,7 @@ fn refuse_if_many_outside(outside: &[OddBox], total: usize, marks: &Marks) -> Re
         "{} of {total} boxes reach out of their pictures, more than 5%: the numbers are not what {} should hold. One of \
          class `{class}` ({place}) begins at {left}, {top} and is {width} wide and {height} high, in the picture `{path}`. \
          {}",
-        outside.len(),
+        outside.total(),
         marks.format.name(),
         marks.format.numbers(),
     )))

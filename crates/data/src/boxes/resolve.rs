@@ -2,6 +2,7 @@
 
 use super::document::{Document, Page, RawBox, Unit, shorten};
 use super::find::{Finder, folder_of, is_picture, name_of, side_of};
+use super::first::First;
 use super::sides::{apply_lists, apply_sides, drop_sides_without_training};
 use super::{Annotations, Format, Marked, Marks, Told, yolo};
 use crate::layout::is_nearer;
@@ -23,7 +24,7 @@ impl Annotations {
             Some((path, Ok(table))) => gather(Format::Table, vec![(path, Ok(table))], &finder)?,
             None => self.best(&finder, &lists)?,
         };
-        let broken = marks.broken.iter().chain(&marks.without_picture).map(|b| &b.path);
+        let broken = marks.broken.iter().map(|b| &b.path);
         let helpers = marks.helpers.iter().chain(lists.iter().map(|(path, _)| path));
         let speaking: BTreeSet<&str> = marks.sources.iter().chain(broken).chain(helpers).map(String::as_str).collect();
         let is_other = |path: &&String| {
@@ -35,7 +36,6 @@ impl Annotations {
             marks.without_annotation = silent.map(str::to_owned).collect();
         }
         marks.without_annotation.sort();
-        marks.without_picture.sort_by(|a, b| (&a.path, &a.reason).cmp(&(&b.path, &b.reason)));
         if marks.format != Format::Table && marks.pictures.values().all(|m| m.given.is_none()) {
             apply_lists(&mut marks.pictures, &lists, &finder);
         }
@@ -122,7 +122,7 @@ fn empty_marks(format: Format) -> Marks {
         classes: Vec::new(),
         pictures: BTreeMap::new(),
         broken: Vec::new(),
-        without_picture: Vec::new(),
+        without_picture: First::default(),
         without_annotation: Vec::new(),
         silence_is_empty: false,
         other_files: 0,
@@ -152,6 +152,7 @@ fn gather(format: Format, documents: Vec<Told<Document>>, finder: &Finder<'_>) -
             })
             .collect();
         let source = marks.sources.len() as u32;
+        marks.without_picture.count(document.more_stray);
         marks.without_picture.extend(document.stray.into_iter().map(|reason| Broken { path: path.clone(), reason }));
         for page in document.pages {
             let picture = match find(format, &page, &path, finder) {
@@ -232,7 +233,7 @@ fn by_texts(
     let mut labelled: Vec<(&str, String, Result<yolo::Text, String>)> = Vec::new();
     let mut pictures: Vec<&str> = finder.pictures().collect();
     pictures.sort_unstable();
-    let mut silent = Vec::new();
+    let mut silent = BTreeSet::new();
     // Pictures of one name with different endings share their text.
     let mut shared: HashMap<String, Result<yolo::Text, String>> = HashMap::new();
     for picture in &pictures {
@@ -247,7 +248,7 @@ fn by_texts(
         });
         match text {
             Some((path, text)) => labelled.push((picture, path, text)),
-            None => silent.push(*picture),
+            None => drop(silent.insert(*picture)),
         }
     }
     // What lies elsewhere is matched by name, if that is plain.
@@ -256,15 +257,16 @@ fn by_texts(
         if !is_of_labels && !matches!(&text, Ok(yolo::Text::Boxes(boxes)) if !boxes.is_empty()) {
             continue;
         }
-        match finder.by_stem(&path).map(|picture| silent.iter().position(|p| *p == picture)) {
-            Ok(Some(at)) => labelled.push((silent.swap_remove(at), path, text)),
-            Ok(None) => {
-                marks
-                    .without_picture
-                    .push(Broken { path, reason: "its picture has another text nearer by".to_owned() });
+        let reason = match finder.by_stem(&path) {
+            Ok(picture) if silent.remove(picture) => {
+                labelled.push((picture, path, text));
+                continue;
             }
-            Err(reason) => marks.without_picture.push(Broken { path, reason }),
-        }
+            Ok(_) => "its picture has another text nearer by".to_owned(),
+            Err(reason) => reason,
+        };
+        marks.helpers.push(path.clone());
+        marks.without_picture.push(Broken { path, reason });
     }
     let mut most = 0;
     for (picture, path, text) in labelled {

@@ -6,6 +6,9 @@ use crate::layout::split_word;
 use kindling_spec::Split;
 use std::collections::BTreeMap;
 
+/// Folders and lists of one side that are looked for: for each, all pictures are looked through.
+const MOST_PLACES: usize = 100;
+
 /// The sides that a `data.yaml` gives, as folders or lists; where it gives none that is there, those of the paths stay.
 pub(crate) fn apply_sides(
     pictures: &mut BTreeMap<String, Marked>,
@@ -19,7 +22,7 @@ pub(crate) fn apply_sides(
             let before = given.entry(path.to_owned()).or_insert(side);
             *before = side.max(*before);
         };
-        for place in places {
+        for place in places.iter().take(MOST_PLACES) {
             let slashed = place.replace('\\', "/");
             let parts: Vec<&str> = slashed.split('/').filter(|p| !matches!(*p, "" | "." | "..")).collect();
             if place.ends_with(".txt") {

@@ -6,9 +6,9 @@ use super::document::{
 use std::io::Read;
 
 /// Bytes of one file; an object takes some 300.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 /// Elements, attributes' values and texts of one file.
-const MAX_NODES: u32 = 2_000_000;
+const MAX_NODES: u32 = 500_000;
 
 /// Reads a file, or tells that it is other XML.
 ///
@@ -56,7 +56,7 @@ pub(crate) fn parse(content: &mut dyn Read, room: Room) -> Result<Option<Documen
         page.boxes.push(RawBox { class: class as u32, at: i as u32 + 1, edges: from_edges(edges) });
         room.check_boxes(page.boxes.len())?;
     }
-    Ok(Some(Document { names, pages: vec![page], stray: Vec::new() }))
+    Ok(Some(Document { names, pages: vec![page], ..Document::default() }))
 }
 
 fn child<'a, 'i>(node: roxmltree::Node<'a, 'i>, name: &str) -> Option<roxmltree::Node<'a, 'i>> {

@@ -13,6 +13,8 @@ use std::rc::Rc;
 const HEADER: [u8; 21] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
 /// What such a file's metadata needs; deeper ones would only serve to exhaust the stack.
 const DEEPEST: usize = 8;
+/// Values on the stack: `torch.save` writes a dictionary's entries by the thousand.
+const HIGHEST: usize = 10_000;
 /// Counters that PyTorch keeps beside running statistics; inference has no use for them.
 const COUNTER: &str = ".num_batches_tracked";
 
@@ -75,6 +77,9 @@ impl View {
     /// Where in the storage each number is, row by row. What was converted from another framework often
     /// lies transposed.
     fn places(&self) -> Vec<usize> {
+        if self.shape.contains(&0) {
+            return Vec::new();
+        }
         self.shape.iter().zip(&self.strides).fold(vec![self.offset], |places, (axis, stride)| {
             places.iter().flat_map(|place| (0..*axis).map(move |i| place + i * stride)).collect()
         })
@@ -128,6 +133,11 @@ fn read(bytes: &[u8]) -> Result<Weights, String> {
     let views = views(state)?;
     let Value::List(keys) = reader.pickle()? else { return Err("the list of storages is missing".into()) };
     let storages = reader.storages(&keys, &views)?;
+    // Views of one storage may be many, and each is copied.
+    let numbers = views.values().map(|view| view.shape.iter().product::<usize>());
+    if numbers.fold(0, usize::saturating_add) > bytes.len() / 4 {
+        return Err("its tensors together have more numbers than the file".into());
+    }
     let mut weights = Weights::new();
     for (name, view) in views {
         let (number, data) =
@@ -237,7 +247,7 @@ impl<'a> Reader<'a> {
                     .filter(|_| stack.values.is_empty())
                     .ok_or_else(|| format!("the pickle that ends at byte {at} is not one value"));
             }
-            let done = self.step(operation, &mut stack)?;
+            let done = self.step(operation, &mut stack)?.filter(|()| stack.values.len() <= HIGHEST);
             done.ok_or_else(|| {
                 format!(
                     "operation {operation:#04x} at byte {at} is none that tensors are made of, or does not fit there"

@@ -168,3 +168,30 @@ fn a_broken_file_is_refused_at_every_place() {
         }
     }
 }
+
+/// A file may say that little is much: such tensors are refused before anything is made of them.
+#[test]
+fn no_file_makes_more_numbers_than_it_has_bytes() {
+    let empty = |shape: &[i32], strides: &[i32]| {
+        file(begin().tensor("w", ("FloatStorage", "1", 1), 0, shape, strides), &[("1", 1, reals(&[0.0]))])
+    };
+    let weights = read_pytorch(&empty(&[i32::MAX, i32::MAX, 0], &[0, 0, 0])).unwrap();
+    assert!(weights["w"].data.is_empty());
+    let many = (0..100)
+        .fold(begin(), |state, i| state.tensor(&format!("w{i}"), ("FloatStorage", "1", 10_000), 0, &[10_000], &[1]));
+    let said = told(&file(many, &[("1", 10_000, reals(&[0.0; 10_000]))]));
+    assert!(said.contains("more numbers than the file"), "{said}");
+    let marks = begin().raw(&[b'('; 20_000]);
+    assert!(told(&file(marks, &[])).contains("operation 0x28"));
+}
+
+#[test]
+fn no_spoiled_checkpoint_makes_the_reader_panic() {
+    let read = |bytes: &[u8]| drop(read_pytorch(bytes));
+    kindling_spoil::check(&[kindling_spoil::Parser {
+        name: "checkpoint",
+        read,
+        seeds: || vec![good()],
+        cases: 20_000,
+    }]);
+}

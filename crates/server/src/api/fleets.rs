@@ -23,7 +23,7 @@ async fn view(service: &Service, record: FleetRecord) -> Result<Fleet, Problem> 
 }
 
 pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
-    let spec: serde_json::Value = body.parse()?;
+    let kindling_spec::Json(spec) = body.parse()?;
     let service = app.service().clone();
     idempotency::once(&app, "POST /v1/fleets", &headers, &body.0, async move {
         let record = service.create_fleet(&spec).await?;

@@ -14,13 +14,13 @@ use crate::views::{List, MoreBudget, Task, TaskWithProgress, Trial};
 use crate::{Problem, app::App, idempotency};
 
 async fn view(service: &Service, record: TaskRecord) -> Result<TaskWithProgress, Problem> {
-    let progress = service.progress(&record.id).await?;
+    let progress = service.progress_of(&record).await?;
     let task = Task::try_from(record).map_err(Problem::internal)?;
     Ok(TaskWithProgress { task, best: progress.best.clone(), progress })
 }
 
 pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answered {
-    let spec: serde_json::Value = body.parse()?;
+    let kindling_spec::Json(spec) = body.parse()?;
     let service = app.service().clone();
     idempotency::once(&app, "POST /v1/tasks", &headers, &body.0, async move {
         let record = service.create_task(&spec).await?;

@@ -17,7 +17,7 @@ pub(crate) async fn show(app: App) -> Result<Response, Problem> {
     let tasks = app.meta().tasks(Some(app.project()), None, SHOWN).await?;
     let mut rows = Vec::new();
     for task in tasks {
-        let best = app.service().progress(&task.id).await?.best;
+        let best = app.service().progress_of(&task).await?.best;
         rows.push((task, best));
     }
     let mut fleets = Vec::new();

@@ -85,7 +85,7 @@ struct Parts {
 impl Parts {
     async fn read(app: &App, task: &TaskRecord) -> Result<Self, Problem> {
         let service = app.service();
-        let progress = service.progress(&task.id).await?;
+        let progress = service.progress_of(task).await?;
         let models = service.leaderboard(&task.id).await?;
         let trials = app.meta().all_trials(&task.id).await?;
         let metric = parts::metric_name(task.spec.objective.metric);

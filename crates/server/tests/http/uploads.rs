@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Method;
 use serde_json::json;
 
-use crate::fixture::{Server, archive};
+use crate::fixture::{Server, png, zip};
 
 const PART: usize = 64 << 10;
 
@@ -21,9 +21,9 @@ async fn begin(server: &Server, bytes: usize) -> (String, String) {
 #[tokio::test]
 async fn parts_come_in_any_order_and_twice_and_make_the_same_data_set() {
     let server = Server::open().await;
-    let mut archive = archive(&["fire", "smoke"], 14);
-    // A zip may have anything before it; so there are several parts.
-    archive.splice(0..0, vec![0u8; 3 * PART]);
+    // Large enough for several parts.
+    let file = |n: u64| (format!("{}/{n:03}.png", ["fire", "smoke"][n as usize % 2]), png(n + 1, 64));
+    let archive = zip(&(0..28).map(file).collect::<Vec<_>>());
     let (dataset, id) = begin(&server, archive.len()).await;
     let parts: Vec<&[u8]> = archive.chunks(PART).collect();
     assert!(parts.len() >= 4);

@@ -44,6 +44,7 @@ pub(super) async fn once_for_each_rung(meta: &dyn Metadata) -> Checked {
     let second = model(&record, 1, 5);
     assert!(meta.add_model(&second).await?);
     assert_eq!(meta.models(&task.id).await?, [first.clone(), second.clone()]);
+    assert_eq!(meta.model_ids(&task.id).await?, [first.id.clone(), second.id.clone()]);
     assert_eq!(meta.model(&ModelId::new()).await.map_err(|error| error.code()), Err(ErrorCode::ModelNotFound));
     // Of two that add files to the same model, one does.
     let card = json!({ "name": "fire or smoke", "int8": {} });

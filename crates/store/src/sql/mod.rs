@@ -391,6 +391,9 @@ impl Metadata for SqlMetadata {
     async fn models(&self, task: &TaskId) -> Result<Vec<ModelRecord>> {
         models::of_task(self, task).await
     }
+    async fn model_ids(&self, task: &TaskId) -> Result<Vec<ModelId>> {
+        models::ids_of_task(self, task).await
+    }
 
     async fn create_analysis(&self, record: &AnalysisRecord) -> Result<bool> {
         analyses::create(self, record).await

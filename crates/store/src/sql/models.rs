@@ -124,3 +124,13 @@ pub(super) async fn of_task(db: &SqlMetadata, task: &TaskId) -> Result<Vec<Model
         .map(read)
         .collect()
 }
+
+pub(super) async fn ids_of_task(db: &SqlMetadata, task: &TaskId) -> Result<Vec<ModelId>> {
+    sqlx::query("SELECT id FROM models WHERE task = $1 ORDER BY created_at, id")
+        .bind(task.as_str())
+        .fetch_all(&db.reader)
+        .await?
+        .iter()
+        .map(|row| Row { row, table: "models" }.word("id"))
+        .collect()
+}
