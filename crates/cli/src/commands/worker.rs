@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::place::PlaceArgs;
 use crate::{output, running};
-use kindling_engine::{Service, WorkerFleet, WorkerOptions, run_worker};
+use kindling_engine::{Analyst, Service, WorkerFleet, WorkerOptions, run_worker};
 use std::time::Duration;
 
 /// How long a worker whose parent is gone may take to hand its trial back.
@@ -66,7 +66,10 @@ impl Worker {
         }
         let service = Service::attach(&self.place.place(), kindling_data::Limits::default()).await?;
         output::say(&format!("{workers} workers on {}", self.device));
-        WorkerFleet::new(service, running::program()?, &self.device, workers, threads).run(stop).await;
+        // Analyses train too: one of those that train has the duty.
+        let analyst = Analyst::new(service.clone(), running::program()?, &self.device);
+        let fleet = WorkerFleet::new(service, running::program()?, &self.device, workers, threads);
+        tokio::join!(fleet.run(stop.clone()), analyst.run(stop));
         Ok(())
     }
 }
