@@ -54,6 +54,10 @@ send("POST", f"/v1/drafts/{draft}/pictures", pictures.getvalue(), octets)
 base = {"version": 1, "name": "x", "kind": "image-classification", "dataset": dataset}
 task = post("/v1/tasks", base | {"budget": {"seconds": 60}})["id"]
 fleet = post("/v1/fleets", base | {"background": ["neither"], "budget": {"seconds": 60}})["id"]
+# What a schema cannot say is refused too, with words: an archive without pictures, a draft without labels, a class that the
+# data set lacks, a query value that needs another one.
+print("[checks.positive_data_acceptance]")
+print('expected-statuses = ["2xx", "3xx", 400, 401, 403, 404, 409, 413, 415, 422, 429]\n')
 for kind, known in [("datasets", dataset), ("drafts", draft), ("tasks", task), ("fleets", fleet)]:
     print("[[operations]]")
     print(f'include-path-regex = "^(/v1)?/{kind}/"')

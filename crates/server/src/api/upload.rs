@@ -273,7 +273,7 @@ mod tests {
             let said: Vec<&str> = text.split(',').filter_map(|one| one.trim().strip_prefix("sha-256=")).collect();
             assert_eq!(check_digest(&headers, &hash).is_ok(), said.iter().all(|one| *one == right), "{text}");
             headers.insert("prefer", value.clone());
-            headers.insert("x-content-sha256", value);
+            headers.insert("x-content-sha256", value.clone());
             let taken = check_digest(&headers, &hash).is_ok();
             assert!(!taken || text.trim().eq_ignore_ascii_case(&hex(&hash)), "{text}");
             let _ = prefers_async(&headers);

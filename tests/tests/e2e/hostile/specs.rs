@@ -90,14 +90,14 @@ pub(super) fn cases() -> Vec<Case> {
         case("task: 100,000 formats", 422, "invalid_spec", || {
             Task(with(&[("exports", &format!("[{}]", vec!["\"exe\""; 100_000].join(",")))]).into_bytes())
         }),
-        case("task: a path for a data set", 404, "dataset_not_found", task(&[("dataset", "\"../../etc/passwd\"")])),
+        case("task: a path for a data set", 422, "invalid_spec", task(&[("dataset", "\"../../etc/passwd\"")])),
         case("task: a data set that is not there", 404, "dataset_not_found", {
             task(&[("dataset", "\"ds_01890000000070008000000000000000\"")])
         }),
-        case("task: a model that is not there", 404, "model_not_found", {
+        case("task: a model that is not there", 422, "invalid_spec", {
             task(&[("warm_start", "\"model_01890000000070008000000000000000\"")])
         }),
-        case("task: another kind of labels", 422, "invalid_spec", task(&[("kind", "\"object-detection\"")])),
+        case("task: another kind of labels", 422, "invalid_layout", task(&[("kind", "\"object-detection\"")])),
         case("fleet: nothing to specialise in", 422, "invalid_spec", {
             fleet(&[("background", r#"["fire", "smoke", "neither"]"#)])
         }),
