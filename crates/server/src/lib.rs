@@ -17,6 +17,7 @@ mod metrics;
 mod middleware;
 mod openapi;
 mod pages;
+mod parameters;
 mod problem;
 mod request;
 mod routes;

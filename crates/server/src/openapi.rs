@@ -17,6 +17,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::COOKIE;
+use crate::parameters;
 use crate::problem::{ProblemBody, about};
 use crate::routes;
 
@@ -258,6 +259,7 @@ impl Op {
             self = self.parameter(name, ParameterIn::Path, about, text());
             self.parameters.extend(before);
         }
+        parameters::refine(path, &mut self.parameters);
         // Several codes may share a status; the description names each.
         let mut by_status: BTreeMap<u16, Vec<ErrorCode>> = BTreeMap::new();
         let wanted = self.wanted(method);

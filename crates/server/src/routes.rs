@@ -748,7 +748,7 @@ fn page_routes() -> Vec<Route> {
                 .query("empty", "`true`: only pictures without boxes.")
                 .query("after", "The last picture of the page before.")
                 .query("limit", "Pictures on the page.")
-                .problems(&[E::DatasetNotFound]),
+                .problems(&[E::InvalidRequest, E::DatasetNotFound]),
         ),
         get(
             "/datasets/{id}/doubts",

@@ -95,7 +95,7 @@ pub(super) fn cases() -> Vec<Case> {
             task(&[("dataset", "\"ds_01890000000070008000000000000000\"")])
         }),
         case("task: a model that is not there", 404, "model_not_found", {
-            task(&[("warm_start", "\"md_01890000000070008000000000000000\"")])
+            task(&[("warm_start", "\"model_01890000000070008000000000000000\"")])
         }),
         case("task: another kind of labels", 422, "invalid_spec", task(&[("kind", "\"object-detection\"")])),
         case("fleet: nothing to specialise in", 422, "invalid_spec", {
