@@ -40,8 +40,7 @@ impl Scoped {
 
     /// The same for what an analysis looks at.
     async fn own_subject(&self, subject: &str) -> Result<(), StoreError> {
-        let what = if subject.starts_with(TaskId::PREFIX) { Noun::Task } else { Noun::Dataset };
-        self.own(what, subject).await
+        self.own(subject_noun(subject), subject).await
     }
 
     /// This project, unless another was asked for.
@@ -64,6 +63,11 @@ impl Scoped {
             all.extend(page);
         }
     }
+}
+
+/// What an analysis looks at.
+fn subject_noun(subject: &str) -> Noun {
+    if subject.starts_with(TaskId::PREFIX) { Noun::Task } else { Noun::Dataset }
 }
 
 #[async_trait]
@@ -503,7 +507,11 @@ impl Metadata for Scoped {
     }
 
     async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>, StoreError> {
-        self.own_subject(subject).await?;
+        // They go after what they looked at, which is then nobody's; what is another's stays.
+        let what = subject_noun(subject);
+        if self.inner.project_of(what, subject).await?.is_some_and(|owner| owner != self.project) {
+            return Err(StoreError::NotFound { what, id: subject.to_owned() });
+        }
         self.inner.delete_analyses(subject).await
     }
 

@@ -160,7 +160,8 @@ impl Things {
 
     /// A body that the operation takes.
     fn body(&self, operation: &Operation) -> Vec<u8> {
-        if !operation.takes_body {
+        // What is of no thing is only asked by those who are not let in.
+        if !operation.takes_body || !operation.is_of_a_thing() {
             return Vec::new();
         }
         let json = match operation.id.as_str() {

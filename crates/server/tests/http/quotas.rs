@@ -45,7 +45,7 @@ async fn bytes_that_do_not_fit_are_not_kept() {
     assert_eq!((&refused["state"], &refused["problem"]["code"]), (&json!("refused"), &json!("quota_exceeded")));
     assert_eq!(kept(&server), 0);
 
-    meta.set_quota(&project, &Quota { bytes: Some(1 << 20), ..Quota::default() }).await.unwrap();
+    meta.set_quota(&project, &Quota { bytes: Some(4 << 20), ..Quota::default() }).await.unwrap();
     server.upload(&id, content).await.is(200);
     let used = meta.usage(&project, 0).await.unwrap().bytes;
     assert_eq!(used, kept(&server));

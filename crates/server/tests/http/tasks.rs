@@ -169,7 +169,8 @@ async fn a_request_sent_twice_is_done_once() {
     // While the first is still being worked on.
     let hash: String = <sha2::Sha256 as sha2::Digest>::digest(&body).iter().map(|b| format!("{b:02x}")).collect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
-    server.service.store().meta.remember("POST /v1/datasets", "k3", &hash, now).await.unwrap();
+    let local = server.service.for_project(&kindling_spec::ProjectId::local());
+    local.store().meta.remember("POST /v1/datasets", "k3", &hash, now).await.unwrap();
     send("k3", body.clone()).await.is_problem(409, "idempotency_conflict");
     // What was refused may be mended under the same key.
     send("k4", body.replace("hill", "")).await.is_problem(400, "invalid_request");
