@@ -64,6 +64,10 @@ pub(crate) async fn read_within(
     whole.await.unwrap_or_else(|_| Err(too_slow(time)))
 }
 
+/// What is too large is taken up to so many bytes more, and dropped: a client that still sends when the connection is closed
+/// may never see why.
+const DROPPED: usize = 16 << 20;
+
 /// Reads a body of at most `limit` bytes, which is given up after so long a silence.
 pub(crate) async fn read(
     request: Request,
@@ -71,19 +75,22 @@ pub(crate) async fn read(
     idle: Duration,
     too_large: impl Fn() -> Problem,
 ) -> Result<Bytes, Problem> {
-    if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
+    let announced = content_length(request.headers()).is_some_and(|length| length > limit as u64);
     let mut stream = Body::into_data_stream(request.into_body());
-    let mut bytes = Vec::new();
+    let (mut bytes, mut taken) = (Vec::new(), 0);
     while let Some(chunk) = tokio::time::timeout(idle, stream.next()).await.map_err(|_| too_slow(idle))? {
         let chunk = chunk.map_err(|error| Problem::request(format!("the body did not arrive whole: {error}")))?;
-        if bytes.len() + chunk.len() > limit {
-            return Err(too_large());
+        taken += chunk.len();
+        if !announced && taken <= limit {
+            bytes.extend_from_slice(&chunk);
+            continue;
         }
-        bytes.extend_from_slice(&chunk);
+        bytes = Vec::new();
+        if taken > limit + DROPPED {
+            break;
+        }
     }
-    Ok(bytes.into())
+    if announced || taken > limit { Err(too_large()) } else { Ok(bytes.into()) }
 }
 
 /// The length a client announces.
