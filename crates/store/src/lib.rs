@@ -4,6 +4,8 @@
 //! HTTP: it keeps what it is told, and the conditions under which a record may change.
 
 #![forbid(unsafe_code)]
+// `sql` is compiled once for each database, on purpose.
+#![allow(clippy::duplicate_mod)]
 
 mod access;
 mod apalis_queue;
