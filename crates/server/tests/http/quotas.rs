@@ -16,7 +16,8 @@ async fn limited(quota: Quota) -> (Server, kindling_spec::ProjectId) {
 
 fn kept(server: &Server) -> u64 {
     fn bytes(folder: &std::path::Path) -> u64 {
-        let entries = std::fs::read_dir(folder).map(|entries| entries.flatten().collect()).unwrap_or_default();
+        let entries: Vec<std::fs::DirEntry> =
+            std::fs::read_dir(folder).map(|entries| entries.flatten().collect()).unwrap_or_default();
         entries.iter().map(|e| if e.path().is_dir() { bytes(&e.path()) } else { e.metadata().unwrap().len() }).sum()
     }
     let dir = server.service.data_dir();
