@@ -108,7 +108,7 @@ def task_body(study: Study, **changed: object) -> dict[str, Any]:
     return {**told, "created_at": 1, "started_at": 1, "ended_at": 1, **nothing, **changed}
 
 
-READY = {"ready": True, "database": True, "queue": True, "disk": True, "workers": 1}
+READY = {"ready": True, "database": True, "queue": True, "files": True, "disk": True, "workers": 1}
 BUSY = {"type": "/problems/internal", "title": "Busy", "status": 503, "detail": "try again", "code": "internal"}
 
 
