@@ -72,7 +72,7 @@ fn two_services_and_a_worker_elsewhere_are_one() {
     let model = over["best"]["model"].as_str().unwrap();
     let answer = second.post_bytes(&format!("/v1/models/{model}/predict"), &png(&picture(32, 32, 1)));
     assert_eq!(answer.status, 200, "{answer:?}");
-    let bundle = second.get(&format!("/v1/models/{model}/bundle"));
+    let bundle = second.get(&format!("/v1/models/{model}/bundle.zip"));
     assert_eq!(bundle.status, 200, "{bundle:?}");
 }
 
