@@ -382,6 +382,7 @@ def loaded(binary, folder, options, pictures, archive):
                 "after": latency(asked, read),
                 "client_late": percentiles(asked["late"]),
             },
+            "failed": len(asked["errors"]),
             "errors": asked["errors"][:20] + [w["error"] for w in watched if w["error"]],
             "watchers": len(watched),
             "events_each": sorted({w["events"] for w in watched}),
