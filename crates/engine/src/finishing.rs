@@ -104,7 +104,7 @@ impl Service {
         store.files.move_dir(&new_key, &folder).await?;
         let revised = store.meta.revise_model(id, model.revision, &card, &files, now_ms()).await?;
         if revised {
-            self.model_cache().remove(id);
+            self.model_cache().forget(id);
             store.files.delete_prefix(&key).await?;
         }
         Ok(revised)

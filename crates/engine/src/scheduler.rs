@@ -26,6 +26,8 @@ const PRESENT_MS: i64 = 5_000;
 const LOST_JOB_MS: i64 = 3_000;
 /// How often lost jobs and dead workers are looked for.
 const SWEEP_MS: i64 = 1_000;
+/// How often it is looked for what was left for minutes or days; that reads every data set's record.
+const TIDY_MS: i64 = 10_000;
 
 /// Seconds of the budget kept free for the last export.
 pub(crate) fn export_reserve(total_seconds: f64) -> f64 {
@@ -45,6 +47,7 @@ pub struct Scheduler {
     /// Studies that are over but for files of their models.
     finishing: HashMap<TaskId, JoinHandle<()>>,
     swept_at: i64,
+    tidied_at: i64,
     duty: Duty,
 }
 
@@ -52,7 +55,14 @@ impl Scheduler {
     /// A scheduler over the service. Of several over the same records one works, the others wait for its end.
     pub fn new(service: Service) -> Self {
         let duty = Duty::new(service.clone(), "scheduling");
-        Self { service, accounted: HashMap::new(), finishing: HashMap::new(), swept_at: i64::MIN, duty }
+        Self {
+            service,
+            accounted: HashMap::new(),
+            finishing: HashMap::new(),
+            swept_at: i64::MIN,
+            tidied_at: i64::MIN,
+            duty,
+        }
     }
 
     /// Does everything there is to do now; returns the jobs pushed.
@@ -75,6 +85,9 @@ impl Scheduler {
             for job in store.meta.waiting_trials(now - LOST_JOB_MS).await? {
                 store.queue.push(&job).await?;
             }
+        }
+        if now.saturating_sub(self.tidied_at) >= TIDY_MS {
+            self.tidied_at = now;
             self.service.refuse_abandoned(now).await?;
             self.service.sweep_uploads(now).await?;
         }

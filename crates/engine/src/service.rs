@@ -160,11 +160,6 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         })
     }
 
-    /// Forgets what is not as it was any more.
-    pub(crate) fn remove(&self, key: &K) {
-        self.lock().1.remove(key);
-    }
-
     pub(crate) fn put(&self, key: &K, value: Arc<V>) {
         let mut guard = self.lock();
         guard.0 += 1;
@@ -177,6 +172,7 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         }
     }
 
+    /// Drops what is not as it was any more.
     pub(crate) fn forget(&self, key: &K) {
         self.lock().1.remove(key);
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::blocking;
-use crate::{EngineError, Plan, Service, worker::Signals};
+use crate::{EngineError, Plan, Service, access::hex, worker::Signals};
 
 /// The side of the pictures that the teacher sees: more than the students do.
 const RESOLUTION: usize = 160;
@@ -143,5 +143,5 @@ fn lock(path: &Path, wait: bool) -> Result<Option<File>, EngineError> {
 fn id(plan: &Plan, name: BackboneName, dataset: &Dataset) -> Result<String, EngineError> {
     let (manifest, spec) = (dataset.manifest(), plan.spec());
     let asked = serde_json::to_vec(&(&manifest.hash, spec.groups(&manifest.classes), name, RESOLUTION, spec.seed))?;
-    Ok(Sha256::digest(asked).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(asked)))
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt;
 
-use crate::{EngineError, Service, clock::now_ms};
+use crate::{EngineError, Service, access::hex, clock::now_ms};
 
 /// Bytes of a part where nothing else is asked for.
 const PART_BYTES: u64 = 32 << 20;
@@ -177,7 +177,7 @@ impl Service {
                 hash.update(&chunk);
                 out.write_all(&chunk).await.map_err(EngineError::io(&path))?;
             }
-            let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            let found = hex(&hash.finalize());
             if found != part.sha256 {
                 let what = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not what was kept");
                 return Err(EngineError::io(key)(what));

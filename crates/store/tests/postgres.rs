@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use kindling_spec::{TaskId, TrialId, TrialState};
+mod common;
+
+use common::NOW;
+use kindling_spec::{TaskId, TrialId};
 use kindling_store::{Job, Place, Store, StoreError, conformance};
 use kindling_tests::{Postgres, S3};
-use std::time::Duration;
-
-const NOW: i64 = 1_800_000_000_000;
 
 /// Machines of a new place: each has a directory of its own.
 struct Machines {
@@ -51,8 +51,8 @@ async fn keeps_every_contract_between_machines() {
     let other = Store::connect(&machines.place(&database, "b")).await.unwrap();
     conformance::all(&other).await.unwrap();
 
-    of_many_claims_one_wins([&store, &other]).await;
-    each_job_goes_to_one_of_many_workers([&store, &other]).await;
+    common::of_many_claims_one_wins([&store, &other]).await;
+    common::each_job_goes_to_one_of_many_workers([&store, &other]).await;
     events_come_in_order([&store, &other]).await;
     a_silent_workers_job_is_anothers_after_the_lease(&store, &database).await;
     a_copy_is_fetched_once_and_dropped_with_its_files([&store, &other], &machines).await;
@@ -70,67 +70,6 @@ async fn opened_by_many_at_once(machines: &Machines, database: &str) {
     for opened in opening {
         opened.await.unwrap().unwrap();
     }
-}
-
-async fn of_many_claims_one_wins(stores: [&Store; 2]) {
-    let task = conformance::running_task(&*stores[0].meta, NOW).await.unwrap();
-    let trials: Vec<_> = (0..12).map(|number| conformance::trial(&task.id, number, NOW)).collect();
-    for trial in &trials {
-        stores[0].meta.create_trial(trial).await.unwrap();
-    }
-    let claims: Vec<_> = (0..4)
-        .map(|n: usize| {
-            let (store, trials) = (stores[n % 2].clone(), trials.clone());
-            tokio::spawn(async move {
-                let mut won = Vec::new();
-                for trial in &trials {
-                    let claimed = store.meta.claim_trial(&trial.id, 0, &format!("worker {n}"), NOW + 1).await;
-                    won.extend(claimed.unwrap().map(|trial| (trial.id, trial.worker)));
-                }
-                won
-            })
-        })
-        .collect();
-    let mut won = Vec::new();
-    for claim in claims {
-        won.extend(claim.await.unwrap());
-    }
-    won.sort();
-    let kept = stores[1].meta.all_trials(&task.id).await.unwrap();
-    let mut expected: Vec<_> = kept.iter().map(|trial| (trial.id.clone(), trial.worker.clone())).collect();
-    expected.sort();
-    assert_eq!(won, expected, "each trial was won once, by the worker on record");
-    assert!(kept.iter().all(|trial| trial.state == TrialState::Running && trial.token == 1));
-}
-
-async fn each_job_goes_to_one_of_many_workers(stores: [&Store; 2]) {
-    let task = TaskId::new();
-    let jobs: Vec<_> = (0..20).map(|rung| Job { task: task.clone(), trial: TrialId::new(), rung }).collect();
-    // Two schedulers push the same.
-    for job in &jobs {
-        let (a, b) = tokio::join!(stores[0].queue.push(job), stores[1].queue.push(job));
-        a.and(b).unwrap();
-    }
-    let workers: Vec<_> = (0..4)
-        .map(|n: usize| {
-            let store = stores[n % 2].clone();
-            tokio::spawn(async move {
-                let (name, mut done) = (format!("puller {n}"), Vec::new());
-                while let Ok(delivery) = tokio::time::timeout(Duration::from_secs(2), store.queue.next(&name)).await {
-                    let delivery = delivery.unwrap();
-                    done.push(delivery.job.rung);
-                    delivery.ack().await.unwrap();
-                }
-                done
-            })
-        })
-        .collect();
-    let mut done = Vec::new();
-    for worker in workers {
-        done.extend(worker.await.unwrap());
-    }
-    done.sort_unstable();
-    assert_eq!(done, (0..20).collect::<Vec<u32>>());
 }
 
 /// Whoever follows a task's events misses none, however many write at once.

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use kindling_spec::{TaskId, TrialState};
+mod common;
+
+use common::NOW;
+use kindling_spec::TaskId;
 use kindling_store::{Beat, Job, Store, StoreError, TrialRecord, conformance};
 use serde_json::json;
 use std::{
@@ -11,8 +14,6 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-
-const NOW: i64 = 1_800_000_000_000;
 
 async fn open(dir: &Path) -> Store {
     Store::open(dir).await.unwrap()
@@ -97,66 +98,14 @@ async fn a_damaged_record_is_told_and_the_rest_is_read() {
 async fn of_many_claims_one_wins() {
     let dir = tempfile::tempdir().unwrap();
     let stores = [open(dir.path()).await, open(dir.path()).await];
-    let task = conformance::running_task(&*stores[0].meta, NOW).await.unwrap();
-    let trials: Vec<_> = (0..12).map(|number| conformance::trial(&task.id, number, NOW)).collect();
-    for trial in &trials {
-        stores[0].meta.create_trial(trial).await.unwrap();
-    }
-    let claims: Vec<_> = (0..4)
-        .map(|n: usize| {
-            let (store, trials) = (stores[n % 2].clone(), trials.clone());
-            tokio::spawn(async move {
-                let mut won = Vec::new();
-                for trial in &trials {
-                    let claimed = store.meta.claim_trial(&trial.id, 0, &format!("worker {n}"), NOW + 1).await;
-                    won.extend(claimed.unwrap().map(|trial| (trial.id, trial.worker)));
-                }
-                won
-            })
-        })
-        .collect();
-    let mut won = Vec::new();
-    for claim in claims {
-        won.extend(claim.await.unwrap());
-    }
-    won.sort();
-    let kept = stores[1].meta.all_trials(&task.id).await.unwrap();
-    let mut expected: Vec<_> = kept.iter().map(|trial| (trial.id.clone(), trial.worker.clone())).collect();
-    expected.sort();
-    assert_eq!(won, expected, "each trial was won once, by the worker on record");
-    assert!(kept.iter().all(|trial| trial.state == TrialState::Running && trial.token == 1));
+    common::of_many_claims_one_wins([&stores[0], &stores[1]]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_job_goes_to_one_of_many_workers() {
     let dir = tempfile::tempdir().unwrap();
     let stores = [open(dir.path()).await, open(dir.path()).await];
-    let task = TaskId::new();
-    let jobs: Vec<_> =
-        (0..20).map(|rung| Job { task: task.clone(), trial: kindling_spec::TrialId::new(), rung }).collect();
-    for job in &jobs {
-        stores[0].queue.push(job).await.unwrap();
-    }
-    let workers: Vec<_> = (0..4)
-        .map(|n: usize| {
-            let store = stores[n % 2].clone();
-            tokio::spawn(async move {
-                let (name, mut done) = (format!("worker {n}"), Vec::new());
-                while let Ok(delivery) = tokio::time::timeout(Duration::from_secs(2), store.queue.next(&name)).await {
-                    let delivery = delivery.unwrap();
-                    done.push(delivery.job.clone());
-                    delivery.ack().await.unwrap();
-                }
-                done
-            })
-        })
-        .collect();
-    let mut done = Vec::new();
-    for worker in workers {
-        done.extend(worker.await.unwrap());
-    }
-    done.sort_by_key(|job| job.rung);
-    assert_eq!(done, jobs);
+    common::each_job_goes_to_one_of_many_workers([&stores[0], &stores[1]]).await;
     // Nothing of them is left to make the file grow.
     let pool = beside(dir.path().join("queue.db")).await;
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM Jobs").fetch_one(&pool).await.unwrap();

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::fetch::download::hex;
 use crate::meter::{Meter, Unit};
 use crate::{archive, output};
 use serde_json::{Value, json};
@@ -137,7 +138,7 @@ impl Begun {
 /// that changed is sent again, so its path and the archive's size are enough.
 fn note(source: &Path, bytes: u64, url: &str) -> PathBuf {
     let told = format!("{:?} {bytes} {url}", source.canonicalize().ok());
-    let name: String = Sha256::digest(told).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    let name = hex(&Sha256::digest(told)[..12]);
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("kindling/uploads").join(format!("{name}.json"))
@@ -185,7 +186,7 @@ fn send_part(client: &Client, file: &Path, begun: &Begun, number: u64) -> Result
     let mut source = File::open(file).map_err(Failure::io(file, "the archive cannot be read"))?;
     let read = source.seek(SeekFrom::Start(from)).and_then(|_| source.read_exact(&mut part));
     read.map_err(Failure::io(file, "the archive cannot be read"))?;
-    let hash: String = Sha256::digest(&part).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(&part));
     if begun.there.get(&number) == Some(&hash) {
         return Ok(length);
     }
