@@ -42,6 +42,16 @@ pub(crate) async fn connect(url: &str) -> Result<PgPool> {
     Ok(PgPoolOptions::new().max_connections(8).acquire_timeout(ACQUIRE).connect_with(options).await?)
 }
 
+/// Begins a transaction, by a task of its own: whose caller is gone before the database has answered is rolled back.
+/// sqlx 0.9.0 itself would put the connection back with the transaction open (its issue 4393, mended after 0.9.0), and
+/// what others then write on that connection is never committed.
+async fn begin(pool: &PgPool, statement: &'static str) -> Result<Tx> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+    // The task does not panic; it ends without an answer where the runtime does.
+    Ok(begun.unwrap_or(Err(sqlx::Error::WorkerCrashed))?)
+}
+
 /// Brings the database up to date; sqlx keeps others out meanwhile.
 async fn migrate(migrator: &Migrator, pool: &PgPool) -> Result<()> {
     match migrator.run(pool).await {
@@ -66,14 +76,14 @@ impl PostgresMetadata {
     /// another, and events appear in the order of their ids. Writes are some a second for each worker and take a
     /// millisecond or two.
     async fn write(&self) -> Result<Tx> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = begin(&self.writer, "BEGIN").await?;
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('kindling'))").execute(&mut *tx).await?;
         Ok(tx)
     }
 
     /// A transaction whose reads are all of one moment.
     async fn snapshot(&self) -> Result<Tx> {
-        Ok(self.reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+        begin(&self.reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
     }
 
     /// The database's clock is everyone's.

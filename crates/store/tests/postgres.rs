@@ -8,6 +8,7 @@ use common::NOW;
 use kindling_spec::{TaskId, TrialId};
 use kindling_store::{Job, Place, Store, StoreError, conformance};
 use kindling_tests::{Postgres, S3};
+use std::time::Duration;
 
 /// Machines of a new place: each has a directory of its own.
 struct Machines {
@@ -55,6 +56,7 @@ async fn keeps_every_contract_between_machines() {
     common::each_job_goes_to_one_of_many_workers([&store, &other]).await;
     events_come_in_order([&store, &other]).await;
     a_silent_workers_job_is_anothers_after_the_lease(&store, &database).await;
+    callers_that_left_leave_nothing_open([&store, &other], &database).await;
     a_copy_is_fetched_once_and_dropped_with_its_files([&store, &other], &machines).await;
     the_database_goes_and_comes_back(&mut machines, &store).await;
     what_is_not_understood_is_refused(&machines).await;
@@ -117,6 +119,35 @@ async fn a_silent_workers_job_is_anothers_after_the_lease(store: &Store, databas
     let again = store.queue.next("other").await.unwrap();
     assert_eq!(again.job, job);
     again.ack().await.unwrap();
+}
+
+/// A call may be dropped at any moment, as when a client hangs up: no transaction stays open for the next.
+async fn callers_that_left_leave_nothing_open(stores: [&Store; 2], database: &str) {
+    let pool = sqlx::PgPool::connect(database).await.unwrap();
+    let job = Job { task: TaskId::new(), trial: TrialId::new(), rung: 0 };
+    for steps in 0..30 {
+        let mut pushing = stores[0].queue.push(&job);
+        for _ in 0..steps {
+            if futures::poll!(&mut pushing).is_ready() {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(20));
+            tokio::task::yield_now().await;
+        }
+        drop(pushing);
+        let dropped = std::time::Instant::now();
+        let open = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        while sqlx::query_scalar::<_, i64>(open).fetch_one(&pool).await.unwrap() > 0 {
+            assert!(dropped.elapsed().as_secs() < 3, "a transaction was left open");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    stores[0].queue.push(&job).await.unwrap();
+    let taken = stores[1].queue.next("another").await.unwrap();
+    assert_eq!(taken.job, job);
+    taken.ack().await.unwrap();
+    assert_eq!(stores[1].queue.depth().await.unwrap(), 0);
 }
 
 async fn a_copy_is_fetched_once_and_dropped_with_its_files(stores: [&Store; 2], machines: &Machines) {

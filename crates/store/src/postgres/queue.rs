@@ -12,7 +12,7 @@ use apalis_postgres::{
 use async_trait::async_trait;
 use sqlx::PgPool;
 
-use super::{migrate, sql::Tx};
+use super::{begin, migrate, sql::Tx};
 use crate::{
     StoreError,
     apalis_queue::{HEARTBEAT, MISSED, NAME, Storage, WORKERS_KEPT_SECONDS, refused},
@@ -63,7 +63,7 @@ impl PostgresQueue {
 #[async_trait]
 impl Storage for PostgresQueue {
     async fn push(&self, key: &str, job: Vec<u8>) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool, "BEGIN").await?;
         // Pushers one after another, so that of two with the same job the second sees the first's.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('kindling jobs'))").execute(&mut *tx).await?;
         // One in a worker's hands must not stand in the way of a new one: should that worker be dead, the job
@@ -101,7 +101,7 @@ impl Storage for PostgresQueue {
     }
 
     async fn register(&self, worker: &WorkerContext) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool, "BEGIN").await?;
         self.let_go_in(&mut tx, worker.name()).await?;
         sqlx::query(
             "DELETE FROM apalis.workers WHERE last_seen < now() - make_interval(secs => $1)
@@ -128,7 +128,7 @@ impl Storage for PostgresQueue {
     }
 
     async fn beat(&self, worker: &WorkerContext) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool, "BEGIN").await?;
         keep_alive(&mut *tx, NAME, worker).await.map_err(of_apalis)?;
         self.take_back(&mut tx).await?;
         tx.commit().await?;
@@ -157,7 +157,7 @@ impl Storage for PostgresQueue {
         };
         let id = task_id.to_string();
         let done = TaskResult { task_id, attempt: task.ctx().attempt(), status: Status::Done, result: Ok(().into()) };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool, "BEGIN").await?;
         handle_results(&mut *tx, &[&done], worker).await.map_err(of_apalis)?;
         // Done jobs are of no use to anyone here; the trial's record says what came of them.
         sqlx::query("DELETE FROM apalis.jobs WHERE id = $1 AND status = 'Done'").bind(id).execute(&mut *tx).await?;
@@ -172,14 +172,14 @@ impl Storage for PostgresQueue {
     }
 
     async fn let_go(&self, worker: &str) -> Result<u64, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool, "BEGIN").await?;
         let count = self.let_go_in(&mut tx, worker).await?;
         tx.commit().await?;
         Ok(count)
     }
 
     async fn bury(&self, worker: &str) -> Result<u64, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool, "BEGIN").await?;
         let count = self.let_go_in(&mut tx, worker).await?;
         sqlx::query("DELETE FROM apalis.workers WHERE id = $1").bind(worker).execute(&mut *tx).await?;
         tx.commit().await?;
@@ -196,7 +196,7 @@ impl Storage for PostgresQueue {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool, "BEGIN").await?;
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('kindling jobs'))").execute(&mut *tx).await?;
         tx.rollback().await?;
         Ok(())
