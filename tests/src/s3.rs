@@ -6,6 +6,8 @@ use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The bucket there is.
@@ -17,6 +19,14 @@ const SECRET: &str = "test-secret";
 pub struct S3 {
     dir: tempfile::TempDir,
     port: u16,
+    faults: Arc<Faults>,
+}
+
+/// How it fails.
+#[derive(Default)]
+struct Faults {
+    pause_ms: AtomicU64,
+    refuses: AtomicBool,
 }
 
 impl S3 {
@@ -25,14 +35,6 @@ impl S3 {
     /// # Panics
     /// The system refuses.
     pub fn start() -> Self {
-        Self::slow(Duration::ZERO)
-    }
-
-    /// A running server that waits so long before it takes an object.
-    ///
-    /// # Panics
-    /// The system refuses.
-    pub fn slow(pause: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join(BUCKET)).expect("a directory");
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).expect("it is there"));
@@ -41,15 +43,24 @@ impl S3 {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("the system can");
         let port = listener.local_addr().expect("it has one").port();
+        let (faults, set) = {
+            let faults = Arc::<Faults>::default();
+            (faults.clone(), faults)
+        };
         let serve = async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("it does not block");
             while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, faults) = (service.clone(), faults.clone());
                 let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let service = service.clone();
+                    let (service, faults) = (service.clone(), faults.clone());
                     async move {
                         if request.method() == hyper::Method::PUT {
-                            tokio::time::sleep(pause).await;
+                            tokio::time::sleep(Duration::from_millis(faults.pause_ms.load(Ordering::Relaxed))).await;
+                        }
+                        if faults.refuses.load(Ordering::Relaxed) {
+                            let mut refused = hyper::Response::new(s3s::Body::from("away".to_owned()));
+                            *refused.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+                            return Ok(refused);
                         }
                         service.call(request.map(s3s::Body::from)).await
                     }
@@ -64,7 +75,17 @@ impl S3 {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
         std::thread::spawn(move || runtime.block_on(serve));
-        Self { dir, port }
+        Self { dir, port, faults: set }
+    }
+
+    /// From now on it waits so long before it takes an object.
+    pub fn slow_down(&self, pause: Duration) {
+        self.faults.pause_ms.store(pause.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether it answers 503 to every request from now on.
+    pub fn refuse(&self, refuses: bool) {
+        self.faults.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// The address of files below a prefix.

@@ -116,7 +116,7 @@ impl From<SpecError> for Failure {
 /// Which exit code an error code belongs to.
 pub(crate) fn exit_of(code: ErrorCode) -> Exit {
     match code {
-        ErrorCode::Internal => Exit::Failed,
+        ErrorCode::Internal | ErrorCode::StorageFull | ErrorCode::Unavailable => Exit::Failed,
         _ => Exit::Refused,
     }
 }

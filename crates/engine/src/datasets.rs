@@ -15,7 +15,7 @@ use crate::release::EXPORT_PREFIX;
 use crate::{EngineError, Service, clock::now_ms};
 
 /// Content being read of which nothing was said for so long was abandoned.
-const ABANDONED_MS: i64 = 60_000;
+pub(crate) const ABANDONED_MS: i64 = 60_000;
 
 /// The key of a data set's directory among the files.
 pub(crate) fn key(id: &DatasetId) -> String {
@@ -203,16 +203,19 @@ impl Service {
     async fn keep_content(&self, record: &DatasetRecord, directory: &Path, freed: u64) -> Result<(), EngineError> {
         let (id, files) = (&record.id, &self.store().files);
         let _one_at_a_time = self.admission().lock().await;
-        self.check_folder(&record.project, directory, freed).await?;
-        files.delete_prefix(&key(id)).await?;
-        let moved = files.move_dir(&key(id), directory).await;
-        if moved.is_err() {
+        let kept = async {
+            self.check_folder(&record.project, directory, freed).await?;
+            files.delete_prefix(&key(id)).await?;
+            files.move_dir(&key(id), directory).await?;
+            self.count_files(Noun::Dataset, id.as_str(), &key(id)).await
+        };
+        let kept = kept.await;
+        if kept.is_err() {
             // Of a full disk or a store that fails nothing half there may stay; the next try would be in its way.
             let _ = tokio::fs::remove_dir_all(directory).await;
             let _ = files.delete_prefix(&key(id)).await;
         }
-        moved?;
-        self.count_files(Noun::Dataset, id.as_str(), &key(id)).await
+        kept
     }
 
     /// Says that the content is still being read, so that no other service takes it for abandoned.

@@ -3,7 +3,7 @@
 use kindling_data::DataError;
 use kindling_export::ExportError;
 use kindling_spec::{ErrorCode, SpecError, Violation};
-use kindling_store::StoreError;
+use kindling_store::{Outage, StoreError};
 use kindling_train::TrainError;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +76,9 @@ impl EngineError {
 
     /// The stable code.
     pub fn code(&self) -> ErrorCode {
+        if let Some(outage) = Outage::of(self) {
+            return outage.code();
+        }
         match self {
             Self::Spec(_) => ErrorCode::InvalidSpec,
             Self::Refused { code, .. } => *code,
@@ -94,9 +97,10 @@ impl EngineError {
 
     /// What a client may be told: internal errors say nothing of the inside.
     pub fn detail(&self) -> String {
-        match self.code() {
-            ErrorCode::Internal => "something failed inside the service; its log says what".to_owned(),
-            _ => self.to_string(),
+        match (Outage::of(self), self.code()) {
+            (Some(outage), _) => outage.detail().to_owned(),
+            (None, ErrorCode::Internal) => "something failed inside the service; its log says what".to_owned(),
+            (None, _) => self.to_string(),
         }
     }
 

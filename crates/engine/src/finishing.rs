@@ -5,9 +5,10 @@ use kindling_data::{Dataset, load_exact};
 use kindling_export::{BundleInput, Card, Int8, Truth, network_files, write_bundle};
 use kindling_graph::{Graph, Quantized, Tensor, Weights, quantize};
 use kindling_spec::{ExportFormat, ModelId, Split, TaskId};
-use kindling_store::ModelRecord;
+use kindling_store::{ModelRecord, Outage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::error::blocking;
@@ -22,6 +23,8 @@ const LATER: [ExportFormat; 4] = [ExportFormat::OnnxInt8, ExportFormat::C, Expor
 const CALIBRATION: usize = 64;
 /// Images decoded at once.
 const CHUNK: usize = 256;
+/// How long to wait before what storage did not take is made again.
+const AGAIN: Duration = Duration::from_secs(5);
 /// burn's own file, which only a program with burn can make.
 const BURNPACK: &str = "model.burnpack";
 
@@ -59,8 +62,13 @@ impl Service {
         let service = self.clone();
         tokio::spawn(async move {
             for model in open {
-                if let Err(error) = service.finish_model(&model).await {
-                    tracing::error!(%model, %error, "files of a model could not be made; it has those it had");
+                while let Err(error) = service.finish_model(&model).await {
+                    if Outage::of(&error).is_none() {
+                        tracing::error!(%model, %error, "files of a model could not be made; it has those it had");
+                        break;
+                    }
+                    tracing::warn!(%model, %error, "files of a model could not be made yet; it is tried again");
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         })
@@ -84,6 +92,11 @@ impl Service {
         let key = bundle_key(id, model.revision);
         let from = self.store().files.fetch_dir(&key).await?;
         let folder = self.scratch().join(format!("{EXPORT_PREFIX}{id}-{}", model.revision + 1));
+        match tokio::fs::remove_dir_all(&folder).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(EngineError::io(&folder)(error)),
+            // What an attempt before this left.
+            _ => {}
+        }
         let made = Finishing { plan, dataset, card: serde_json::from_value(model.card.clone())?, answers, from };
         let (out, wanted) = (folder.clone(), task.spec.exports.clone());
         let files = blocking(move || made.write(&wanted, &out)).await?;

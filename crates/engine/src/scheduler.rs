@@ -7,13 +7,14 @@
 use kindling_data::Dataset;
 use kindling_search::{Decision, Moment, Observation, Rung, Study, pruners::Hyperband, samplers::Tpe, score};
 use kindling_spec::{TaskId, TaskSpec, TaskState, TrialId, TrialState};
-use kindling_store::{Job, RungResult, StoreError, TaskRecord, TrialRecord};
+use kindling_store::{Job, Outage, RungResult, StoreError, TaskRecord, TrialRecord};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::datasets::ABANDONED_MS;
 use crate::{EngineError, Plan, Service, clock::now_ms, duty::Duty};
 
 /// A worker is thought dead after so long a silence; one killed beside its fleet is found at once.
@@ -28,6 +29,8 @@ const LOST_JOB_MS: i64 = 3_000;
 const SWEEP_MS: i64 = 1_000;
 /// How often it is looked for what was left for minutes or days; that reads every data set's record.
 const TIDY_MS: i64 = 10_000;
+/// A clock that went so much more or less than time did was set.
+const JUMP_MS: i64 = 2_000;
 
 /// Seconds of the budget kept free for the last export.
 pub(crate) fn export_reserve(total_seconds: f64) -> f64 {
@@ -63,6 +66,13 @@ impl Scheduler {
             tidied_at: i64::MIN,
             duty,
         }
+    }
+
+    /// Time that was skipped is nobody's, and what was last heard of before it is waited for anew.
+    fn clock_was_set(&mut self, now: i64) {
+        self.accounted.values_mut().for_each(|since| *since = now);
+        self.swept_at = now + LEASE_MS;
+        self.tidied_at = now + ABANDONED_MS;
     }
 
     /// Does everything there is to do now; returns the jobs pushed.
@@ -120,7 +130,10 @@ impl Scheduler {
                     free -= jobs.len().min(free);
                     pushed.extend(jobs);
                 }
-                Err(error @ EngineError::Store(_)) => return Err(error),
+                // A fault of the store is not the study's: the step is tried again.
+                Err(error) if matches!(error, EngineError::Store(_)) || Outage::of(&error).is_some() => {
+                    return Err(error);
+                }
                 Err(error) => {
                     tracing::error!(task = %task.id, %error, "a study cannot go on");
                     let from = [TaskState::Queued, TaskState::Running];
@@ -349,13 +362,25 @@ impl Service {
 /// Steps until told to stop. An error is logged and the next step tries again.
 pub async fn run_scheduler(service: Service, shutdown: CancellationToken) {
     let mut scheduler = Scheduler::new(service);
+    let mut last = (Instant::now(), now_ms());
     loop {
-        if let Err(error) = scheduler.step(now_ms()).await {
-            tracing::error!(%error, "a scheduling step failed; it is tried again");
+        let now = now_ms();
+        let jump = now - last.1 - i64::try_from(last.0.elapsed().as_millis()).unwrap_or(i64::MAX);
+        if jump.abs() > JUMP_MS {
+            tracing::warn!(seconds = jump as f64 / 1e3, "the clock was set");
+            scheduler.clock_was_set(now);
         }
+        last = (Instant::now(), now);
+        let pause = match scheduler.step(now).await {
+            Ok(_) => Duration::from_millis(50),
+            Err(error) => {
+                tracing::error!(%error, "a scheduling step failed; it is tried again");
+                Duration::from_secs(1)
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
     scheduler.duty.leave().await;

@@ -155,9 +155,14 @@ impl Service {
         }
         let over = match &sealed {
             Ok(_) => true,
-            Err(error) => {
-                !matches!(error.code(), ErrorCode::Internal | ErrorCode::DatasetNotReady | ErrorCode::QuotaExceeded)
-            }
+            Err(error) => !matches!(
+                error.code(),
+                ErrorCode::Internal
+                    | ErrorCode::StorageFull
+                    | ErrorCode::Unavailable
+                    | ErrorCode::DatasetNotReady
+                    | ErrorCode::QuotaExceeded
+            ),
         };
         if over {
             self.drop_upload(&upload.id).await?;

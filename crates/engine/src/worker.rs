@@ -4,11 +4,12 @@
 //! A worker ends on any failure of the store or the device: its fleet starts another, and its trial
 //! goes on from the last rung.
 
+use futures::future::{BoxFuture, FutureExt};
 use kindling_data::{Dataset, Limits};
 use kindling_export::{EnergyMeter, measure_latency};
 use kindling_search::pareto_front;
 use kindling_spec::{TaskId, TrialId, TrialState};
-use kindling_store::{Beat, Job, ModelRecord, Place, RungResult, TaskRecord, TrialRecord, WorkerRecord};
+use kindling_store::{Beat, Job, ModelRecord, Outage, Place, RungResult, TaskRecord, TrialRecord, WorkerRecord};
 use kindling_train::{
     Hyperparameters, OpenDevice, RungInput, RungOutcome, TrainError, TrialConfig, open_device, run_rung,
 };
@@ -26,6 +27,8 @@ use crate::{EngineError, Plan, Service, clock::now_ms};
 
 /// How often a worker says that it lives and hears whether its task does.
 const BEAT: Duration = Duration::from_millis(500);
+/// How long it waits before it tries again what storage did not do: at first, and at most.
+const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
 /// From this rung on, a trial that is nobody's match in both accuracy and size becomes a model even
 /// if it does not lead: the leaderboard offers smaller ones too.
 const PARETO_RUNG: u32 = 2;
@@ -184,14 +187,18 @@ impl Worker {
         beats.abort();
         match result {
             Ok(()) => Ok(()),
+            // Another worker has it.
+            Err(_) if signals.why() == Stop::Lost => Ok(()),
             Err(EngineError::Train(TrainError::Cancelled)) => {
-                match signals.why() {
-                    Stop::Lost => {}
-                    Stop::Cancelled | Stop::Shutdown | Stop::None => {
-                        meta.release_trial(&id, token, now_ms()).await?;
-                    }
-                }
+                meta.release_trial(&id, token, now_ms()).await?;
                 Ok(())
+            }
+            Err(error) if Outage::of(&error).is_some() => {
+                // Not the trial's fault. Where that cannot be said either, its lease ends.
+                if let Err(error) = meta.release_trial(&id, token, now_ms()).await {
+                    tracing::warn!(trial = %id, %error, "a trial could not be handed back");
+                }
+                Err(error)
             }
             Err(
                 error @ (EngineError::Store(_)
@@ -209,9 +216,9 @@ impl Worker {
 
     async fn run_rung(&self, task: TaskRecord, trial: TrialRecord, signals: &Arc<Signals>) -> Result<(), EngineError> {
         let finish_by = training_time(&task).map(|time| Instant::now() + time);
-        let plan = self.service.plan(&task).await?;
-        let dataset = self.service.open_dataset(&task.dataset).await?;
-        let config = self.service.trial_config(&plan, &trial).await?;
+        let plan = self.patiently(signals, || self.service.plan(&task).boxed()).await?;
+        let dataset = self.patiently(signals, || self.service.open_dataset(&task.dataset).boxed()).await?;
+        let config = self.patiently(signals, || self.service.trial_config(&plan, &trial).boxed()).await?;
         let work = Arc::new(Work { task, trial, plan, dataset, config });
         if let Some(reason) = too_slow(&work).await? {
             let meta = &self.service.store().meta;
@@ -220,7 +227,10 @@ impl Worker {
         }
         self.start_energy(&work.task.id);
         let checkpoint = match &work.trial.checkpoint {
-            Some(key) => Some(self.service.store().files.get(key).await?),
+            Some(key) => {
+                let get = || async { Ok(self.service.store().files.get(key).await?) }.boxed();
+                Some(self.patiently(signals, get).await?)
+            }
             None => None,
         };
         let teacher = match work.plan.spec().backbone {
@@ -248,8 +258,11 @@ impl Worker {
         let (kind, objective) = (work.plan.kind(), &work.plan.spec().objective);
         let validation = kind.validate(&work.config.graph, &outcome.validation_answers, objective)?;
         let outcome = Arc::new(outcome);
-        if self.deserves_model(&work, &validation).await? && signals.why() != Stop::Lost {
-            let released = self.release(&work, &outcome).await?;
+        // From here on what was learned is kept, however long storage takes to be there again.
+        if self.patiently(signals, || self.deserves_model(&work, &validation).boxed()).await?
+            && signals.why() != Stop::Lost
+        {
+            let released = self.patiently(signals, || self.release(&work, &outcome).boxed()).await?;
             if let Some(limit) = work.task.spec.constraints.max_latency_ms
                 && released.record.latency_ms > limit
             {
@@ -272,9 +285,31 @@ impl Worker {
                 }
                 checked => checked?,
             }
-            self.publish(released, signals).await?;
+            self.patiently(signals, || self.publish(&released, signals).boxed()).await?;
         }
-        self.record(&work, &outcome, &validation).await
+        self.patiently(signals, || self.record(&work, &outcome, &validation).boxed()).await
+    }
+
+    /// Does it, and again while storage is full or away: until it is done, the trial is another's, or the worker is told
+    /// to end.
+    async fn patiently<'a, T>(
+        &self,
+        signals: &Signals,
+        attempt: impl Fn() -> BoxFuture<'a, Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let [mut pause, most] = AGAIN;
+        loop {
+            let error = match attempt().await {
+                Err(error) if Outage::of(&error).is_some() && signals.why() != Stop::Lost => error,
+                done => return done,
+            };
+            tracing::warn!(%error, "storage did not do it; it is tried again in {} s", pause.as_secs());
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Err(error),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (2 * pause).min(most);
+        }
     }
 
     /// Keeps the checkpoint and the result.
@@ -349,17 +384,21 @@ impl Worker {
     }
 
     /// Files first, then the record that names them.
-    async fn publish(&self, released: Released, signals: &Signals) -> Result<(), EngineError> {
+    async fn publish(&self, released: &Released, signals: &Signals) -> Result<(), EngineError> {
         let store = self.service.store();
         let Released { record, folder, mistakes, answers } = released;
         if signals.why() == Stop::Lost {
-            return remove_folder(&folder);
+            return remove_folder(folder);
         }
         let key = bundle_key(&record.id, 0);
-        store.files.move_dir(&key, &folder).await?;
-        store.files.put_bytes(&mistakes_key(&record.id), serde_json::to_vec(&mistakes)?).await?;
-        store.files.put_bytes(&answers_key(&record.id), serde_json::to_vec(&answers)?).await?;
-        if !store.meta.add_model(&record).await? {
+        // Moved already, if this is tried again.
+        if folder.exists() {
+            store.files.delete_prefix(&key).await?;
+            store.files.move_dir(&key, folder).await?;
+        }
+        store.files.put_bytes(&mistakes_key(&record.id), serde_json::to_vec(mistakes)?).await?;
+        store.files.put_bytes(&answers_key(&record.id), serde_json::to_vec(answers)?).await?;
+        if !store.meta.add_model(record).await? {
             // Made already, before an earlier worker on this rung died.
             store.files.delete_prefix(&key).await?;
             store.files.delete(&mistakes_key(&record.id)).await?;

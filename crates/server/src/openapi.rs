@@ -268,7 +268,9 @@ impl Op {
             Some(Scope::Read) => &[ErrorCode::Unauthorized],
             Some(_) => &[ErrorCode::Unauthorized, ErrorCode::Forbidden],
         };
-        for code in self.problems.iter().chain(barred).chain(&[ErrorCode::RateLimited, ErrorCode::Internal]) {
+        let full: &[ErrorCode] = if wanted == Some(Scope::Write) { &[ErrorCode::StorageFull] } else { &[] };
+        let always = [ErrorCode::RateLimited, ErrorCode::Unavailable, ErrorCode::Internal];
+        for code in self.problems.iter().chain(barred).chain(full).chain(&always) {
             let codes = by_status.entry(about(*code).status.as_u16()).or_default();
             if !codes.contains(code) {
                 codes.push(*code);

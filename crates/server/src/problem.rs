@@ -5,7 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kindling_engine::EngineError;
 use kindling_spec::{ErrorCode, Violation};
-use kindling_store::StoreError;
+use kindling_store::{Outage, StoreError};
 use serde::Serialize;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -225,6 +225,19 @@ pub fn about(code: ErrorCode) -> About {
              Retry-After header says how long; otherwise delete what is not needed, or ask who runs the service for more \
              (`kindling projects quota`).",
         ),
+        ErrorCode::StorageFull => (
+            S::INSUFFICIENT_STORAGE,
+            "There is no room left",
+            "A disk of the service is full. What was kept before is as it was, and nothing of this request was kept. \
+             Whoever runs the service can make room: delete data sets and models that are no longer needed, or give it \
+             a larger disk. Studies wait meanwhile and go on by themselves.",
+        ),
+        ErrorCode::Unavailable => (
+            S::SERVICE_UNAVAILABLE,
+            "What the service keeps is out of reach",
+            "Its database or its object store does not answer, or has too much to do. Nothing is lost; try again after \
+             the seconds in the Retry-After header. /readyz says what is out of reach.",
+        ),
         ErrorCode::Internal => (
             S::INTERNAL_SERVER_ERROR,
             "Something failed inside the service",
@@ -263,6 +276,22 @@ impl Problem {
     pub(crate) fn internal(error: impl Display) -> Self {
         let detail = "something failed inside the service; its log says what";
         Self { internal: Some(error.to_string()), ..Self::new(ErrorCode::Internal, detail) }
+    }
+
+    /// Something failed while reading or writing this machine's disk.
+    pub(crate) fn disk(error: &std::io::Error) -> Self {
+        match Outage::of(error) {
+            Some(outage) => Self::outage(outage, error),
+            None => Self::internal(error),
+        }
+    }
+
+    fn outage(outage: Outage, error: &dyn Display) -> Self {
+        let problem = Self { internal: Some(error.to_string()), ..Self::new(outage.code(), outage.detail()) };
+        match outage {
+            Outage::Full => problem,
+            Outage::Away => problem.after(Duration::from_secs(1)),
+        }
     }
 
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
@@ -357,10 +386,8 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         let code = error.code();
-        if let EngineError::Store(store) = &error
-            && store.is_transient()
-        {
-            return busy(store);
+        if let Some(outage) = Outage::of(&error) {
+            return Self::outage(outage, &error);
         }
         if let EngineError::Quota { retry_after: Some(wait), .. } = &error {
             let problem = Self::new(code, error.detail()).with_status(StatusCode::TOO_MANY_REQUESTS);
@@ -373,18 +400,12 @@ impl From<EngineError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error.code() {
-            _ if error.is_transient() => busy(&error),
-            ErrorCode::Internal => Self::internal(error),
-            code => Self::new(code, error.to_string()),
+        match (Outage::of(&error), error.code()) {
+            (Some(outage), _) => Self::outage(outage, &error),
+            (None, ErrorCode::Internal) => Self::internal(error),
+            (None, code) => Self::new(code, error.to_string()),
         }
     }
-}
-
-fn busy(error: &StoreError) -> Problem {
-    let detail = "the service is busy; try again in a moment";
-    let problem = Problem { internal: Some(error.to_string()), ..Problem::new(ErrorCode::Internal, detail) };
-    problem.with_status(StatusCode::SERVICE_UNAVAILABLE).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 #[cfg(test)]
@@ -396,7 +417,8 @@ mod tests {
         let mut titles: Vec<_> = ErrorCode::ALL.iter().map(|code| about(*code).title).collect();
         for code in ErrorCode::ALL {
             let about = about(*code);
-            assert!(about.status.is_client_error() || *code == ErrorCode::Internal, "{code}");
+            let ours = [ErrorCode::StorageFull, ErrorCode::Unavailable, ErrorCode::Internal].contains(code);
+            assert_eq!(about.status.is_client_error(), !ours, "{code}");
             assert!(about.explanation.ends_with('.') && !about.title.ends_with('.'), "{code}");
         }
         titles.sort_unstable();

@@ -79,6 +79,10 @@ words!(
         RateLimited = "rate_limited",
         /// The project has used up what it may use.
         QuotaExceeded = "quota_exceeded",
+        /// A disk of the service is full.
+        StorageFull = "storage_full",
+        /// The database or the object store does not answer.
+        Unavailable = "unavailable",
         /// Something of ours failed; the log says what.
         Internal = "internal",
     }

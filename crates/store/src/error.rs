@@ -3,6 +3,8 @@
 use kindling_spec::{DatasetState, ErrorCode};
 use std::path::PathBuf;
 
+use crate::Outage;
+
 /// What a missing or doubled record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noun {
@@ -158,6 +160,9 @@ pub enum StoreError {
 impl StoreError {
     /// The stable code to tell a client.
     pub fn code(&self) -> ErrorCode {
+        if let Some(outage) = Outage::of(self) {
+            return outage.code();
+        }
         match self {
             Self::NotFound { what: Noun::Dataset, .. } => ErrorCode::DatasetNotFound,
             Self::NotFound { what: Noun::Task, .. } => ErrorCode::TaskNotFound,
@@ -182,29 +187,6 @@ impl StoreError {
             | Self::Files { .. }
             | Self::Io { .. }
             | Self::Json(_) => ErrorCode::Internal,
-        }
-    }
-
-    /// Whether the same call may succeed later with nothing else changed: another process holds the
-    /// database longer than this one waits, or every connection is in use.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Database(sqlx::Error::PoolTimedOut) => true,
-            // PostgreSQL is away, or this process' connection to it was.
-            Self::Database(sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => true,
-            Self::Database(sqlx::Error::Database(error)) => {
-                let code = error.code().unwrap_or_default();
-                if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-                    // Connection exceptions, deadlocks and the like, too many connections, ended by an operator,
-                    // lock not available, statement timeout.
-                    return matches!(code.get(..2), Some("08" | "40" | "53" | "57"))
-                        || code == "55P03"
-                        || code == "25P03";
-                }
-                // SQLITE_BUSY and SQLITE_LOCKED with any of their extensions.
-                code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
-            }
-            _ => false,
         }
     }
 

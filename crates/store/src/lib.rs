@@ -16,6 +16,7 @@ mod error;
 mod file_cache;
 mod files;
 mod metadata;
+mod outage;
 mod postgres;
 mod queue;
 mod records;
@@ -35,6 +36,7 @@ pub use error::{Noun, StoreError};
 pub use file_cache::FileCache;
 pub use files::{FileInfo, FileStream, Files};
 pub use metadata::Metadata;
+pub use outage::Outage;
 pub use queue::{Delivery, Job, Queue, Receipt};
 pub use records::{
     AnalysisRecord, AnalysisUpdate, Beat, DatasetRecord, DatasetUpdate, Deletion, Event, FileRecord, FleetMember,

@@ -8,7 +8,7 @@ pub(crate) use queue::SqliteQueue;
 pub(crate) use sql::SqlMetadata as SqliteMetadata;
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqlitePool,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -42,6 +42,14 @@ fn options(path: &Path, synchronous: SqliteSynchronous) -> SqliteConnectOptions 
         .foreign_keys(true)
 }
 
+/// How connections are kept. One whose transaction SQLite itself rolled back, as it does when the disk is full, is opened
+/// anew: sqlx 0.9.0 believes that the transaction still runs, and no other could begin on that connection ever again.
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+}
+
 /// Brings a database up to date. SQLite's migrator in sqlx does not lock, so the caller holds a lock that
 /// keeps other processes out.
 async fn migrate(migrator: &Migrator, pool: &SqlitePool, path: &Path) -> Result<()> {
@@ -62,19 +70,10 @@ impl SqliteMetadata {
         let options = options(path, SqliteSynchronous::Full);
         // One connection: SQLite has one writer at a time, and tasks waiting for a connection in turn are
         // served fairly, which SQLite's own waiting is not.
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await?;
+        let writer =
+            pool().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options.clone()).await?;
         migrate(&MIGRATIONS, &writer, path).await?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(4)
-            .test_before_acquire(false)
-            .connect_with(options.pragma("query_only", "on"))
-            .await?;
+        let reader = pool().max_connections(4).connect_with(options.pragma("query_only", "on")).await?;
         Ok(Self { writer, reader })
     }
 

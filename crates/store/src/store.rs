@@ -1,10 +1,11 @@
 //! Where everything is kept.
 
-use object_store::{aws::AmazonS3Builder, prefix::PrefixStore};
+use object_store::{RetryConfig, aws::AmazonS3Builder, prefix::PrefixStore};
 use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -157,6 +158,8 @@ fn files(place: &Place) -> Result<Files, StoreError> {
     let store = AmazonS3Builder::from_env()
         .with_bucket_name(bucket.trim_end_matches('/'))
         .with_allow_http(endpoint.starts_with("http://"))
+        // Whoever waits for an answer hears soon that there is none; what can wait longer tries again by itself.
+        .with_retry(RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() })
         .build()
         .map_err(|source| StoreError::Files { key: bucket.to_owned(), source })?;
     let cache = FileCache::new(&place.data_dir.join("cache"), CACHE_BYTES);

@@ -6,7 +6,7 @@ mod common;
 
 use common::NOW;
 use kindling_spec::{TaskId, TrialId};
-use kindling_store::{Job, Place, Store, StoreError, conformance};
+use kindling_store::{Job, Outage, Place, Store, StoreError, conformance};
 use kindling_tests::{Postgres, S3};
 use std::time::Duration;
 
@@ -172,13 +172,13 @@ async fn the_database_goes_and_comes_back(machines: &mut Machines, store: &Store
     let task = conformance::running_task(&*store.meta, NOW).await.unwrap();
     machines.postgres.kill();
     let away = store.meta.task(&task.id).await.unwrap_err();
-    assert!(away.is_transient(), "{away}");
+    assert_eq!(Outage::of(&away), Some(Outage::Away), "{away}");
     machines.postgres.restart();
     let started = std::time::Instant::now();
     let back = loop {
         match store.meta.task(&task.id).await {
             Ok(task) => break task,
-            Err(error) => assert!(error.is_transient() && started.elapsed().as_secs() < 20, "{error}"),
+            Err(error) => assert!(Outage::of(&error).is_some() && started.elapsed().as_secs() < 20, "{error}"),
         }
     };
     assert_eq!(back, task);

@@ -79,10 +79,21 @@ impl Server {
 
     /// With these variables in its environment.
     pub(crate) fn start_with(data_dir: &Path, workers: usize, variables: &[(&str, String)]) -> Self {
+        Self::start_as(kindling(), data_dir, "flex", workers, variables)
+    }
+
+    /// By a command that ends in the binary, on a device.
+    pub(crate) fn start_as(
+        mut command: Command,
+        data_dir: &Path,
+        device: &str,
+        workers: usize,
+        variables: &[(&str, String)],
+    ) -> Self {
         let log = data_dir.with_extension("log");
         let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
-        let mut child = kindling()
-            .args(["serve", "--json", "--stop-with-input", "--listen", "127.0.0.1:0", "--device", "flex"])
+        let mut child = command
+            .args(["serve", "--json", "--stop-with-input", "--listen", "127.0.0.1:0", "--device", device])
             .args(["--workers", &workers.to_string(), "--data-dir"])
             .arg(data_dir)
             .envs(variables.iter().map(|(name, value)| (*name, value)))
@@ -273,7 +284,7 @@ pub(crate) fn sample_dir() -> &'static Path {
     &PATH
 }
 
-fn zip_of_folder(dir: &Path) -> Vec<u8> {
+pub(crate) fn zip_of_folder(dir: &Path) -> Vec<u8> {
     let mut entries = Vec::new();
     for class in std::fs::read_dir(dir).unwrap().flatten().filter(|e| e.path().is_dir()) {
         for file in std::fs::read_dir(class.path()).unwrap().flatten() {

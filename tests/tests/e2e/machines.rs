@@ -82,19 +82,28 @@ fn two_services_and_a_worker_elsewhere_are_one() {
 #[ignore = "takes minutes"]
 fn four_workers_take_less_than_a_third_of_the_time_of_one() {
     let Some(postgres) = Postgres::start() else { return };
-    let s3 = S3::slow(Duration::from_secs(2));
+    let s3 = S3::start();
+    s3.slow_down(Duration::from_secs(4));
+    // So little to learn that waiting is most of a trial.
+    let set = tempfile::tempdir().unwrap();
+    kindling_data::sample::fire_smoke(&set.path().join("set"), 12, 32, 3).unwrap();
+    let set = zip_of_folder(&set.path().join("set"));
     let seconds = |workers: usize| {
         let dir = tempfile::tempdir().unwrap();
         let mut variables = vec![("KINDLING_DATABASE", postgres.database(&format!("with_{workers}")))];
         variables.push(("KINDLING_ARTIFACTS", s3.url(&format!("with-{workers}"))));
         variables.extend(s3.environment());
         let server = Server::start_with(&dir.path().join("server"), 0, &variables);
-        let (dataset, sealed) = server.upload(sample_zip());
+        let (dataset, sealed) = server.upload(&set);
         assert_eq!(sealed.status, 200, "{sealed:?}");
         let machines: Vec<_> =
             (0..workers).map(|n| Machine::start(&dir.path().join(format!("machine-{n}")), 1, &variables)).collect();
         let started = Instant::now();
-        let task = server.task(&dataset, json!({"trials": 100}));
+        let spec = json!({
+            "version": 1, "name": "test", "kind": "image-classification", "dataset": dataset, "seed": 1,
+            "budget": {"trials": 100}, "constraints": {"max_macs": 30_000},
+        });
+        let task = server.post("/v1/tasks", &spec).text("/id");
         let over = loop {
             let seen = server.get(&format!("/v1/tasks/{task}")).json;
             if !["queued", "running"].contains(&seen["state"].as_str().unwrap()) {

@@ -15,6 +15,7 @@ mod cancel;
 mod command_line;
 mod crash;
 mod families;
+mod faults;
 mod fleet;
 mod flow;
 mod harness;

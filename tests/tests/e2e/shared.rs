@@ -12,3 +12,4 @@ mod fleet;
 mod flow;
 mod harness;
 mod machines;
+mod outages;

@@ -106,11 +106,11 @@ pub(super) async fn receive_archive(app: &App, request: Request, path: &FilePath
 /// Writes the body to the path; returns the SHA-256 of what came. Hashing and writing have a thread of their own, a few
 /// pieces behind, so that an upload as fast as it can does not keep other requests waiting.
 pub(super) async fn receive(body: Body, path: &FilePath, limit: u64, idle: Duration) -> Result<[u8; 32], Problem> {
-    let file = tokio::fs::File::create(path).await.map_err(disk)?.into_std().await;
+    let file = tokio::fs::File::create(path).await.map_err(|e| Problem::disk(&e))?.into_std().await;
     let (pieces, arriving) = mpsc::channel(PIECES);
     let written = tokio::task::spawn_blocking(move || write(file, arriving));
     let sent = pass_on(body, pieces, limit, idle).await;
-    let hash = written.await.map_err(Problem::internal)?.map_err(disk)?;
+    let hash = written.await.map_err(Problem::internal)?.map_err(|e| Problem::disk(&e))?;
     sent.map(|()| hash)
 }
 
@@ -153,15 +153,6 @@ fn write(file: File, mut pieces: mpsc::Receiver<Bytes>) -> std::io::Result<[u8; 
     }
     file.flush()?;
     Ok(hash.finalize().into())
-}
-
-fn disk(error: std::io::Error) -> Problem {
-    let problem = Problem::internal(&error);
-    if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
-        let status = StatusCode::INSUFFICIENT_STORAGE;
-        return Problem { detail: "the service's disk is full".into(), ..problem }.with_status(status);
-    }
-    problem
 }
 
 /// Compares with `Content-Digest` (RFC 9530) and `x-content-sha256`, where they are given.

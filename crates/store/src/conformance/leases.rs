@@ -91,6 +91,7 @@ pub(super) async fn deaths(meta: &dyn Metadata) -> Checked {
     meta.heartbeat(&healthy.id, other.token, 10_900).await?;
     assert_eq!(mine(meta.reap(11_001, lease, max).await?), reaped(1, false));
     assert!(mine(meta.reap(11_001, lease, max).await?).is_empty(), "once");
+    assert!(mine(meta.reap(9_900, lease, max).await?).is_empty(), "clocks differ by a little");
     assert_eq!(meta.heartbeat(&record.id, first.token, 11_002).await?, Beat::Lost);
     assert!(!meta.finish_rung(&record.id, first.token, &result(0, 1), "late", 11_002).await?, "it came too late");
 
@@ -104,6 +105,9 @@ pub(super) async fn deaths(meta: &dyn Metadata) -> Checked {
     assert_eq!(failed.reason.as_deref(), Some("its worker died 3 times, last on worker c in rung 0"));
     assert_eq!(meta.claim_trial(&record.id, 0, "d", 14_000).await?, None);
     assert_eq!(meta.trial(&healthy.id).await?.deaths, 0);
+    // A heartbeat of a time that is yet to come: the clock was set back since, and who wrote it may be dead.
+    let set_back = mine(meta.reap(-1_000_000, lease, max).await?);
+    assert_eq!(set_back.iter().map(|r| (&r.trial, r.deaths)).collect::<Vec<_>>(), [(&healthy.id, 1)]);
     Ok(())
 }
 

@@ -43,6 +43,8 @@ pub(super) async fn kept_and_listed(meta: &dyn Metadata) -> Checked {
     let mine = |jobs: Vec<Job>| jobs.into_iter().filter(|job| job.task == task.id).collect::<Vec<_>>();
     let jobs: Vec<_> = made[..3].iter().map(|t| Job { task: task.id.clone(), trial: t.id.clone(), rung: 0 }).collect();
     assert_eq!(mine(meta.waiting_trials(12).await?), jobs);
+    let before = -1_000_000;
+    assert_eq!(mine(meta.waiting_trials(before).await?).len(), 5, "the clock was set back since");
     meta.update_task_state(&task.id, &[TaskState::Running], TaskState::Cancelled, None, 30).await?;
     assert!(mine(meta.waiting_trials(12).await?).is_empty());
     Ok(())

@@ -132,25 +132,27 @@ pub(super) async fn release(db: &SqlMetadata, id: &TrialId, token: i64, now: i64
 /// Which running trials to take back.
 #[derive(Clone, Copy)]
 pub(super) enum Dead<'a> {
-    /// Those not heard of since before this time.
-    SilentSince(i64),
+    /// Those not heard of for so many milliseconds. One heard of later than in as many from now was heard of before the
+    /// clock was set back.
+    Silent(i64),
     /// Those of this worker.
     Worker(&'a str),
 }
 
 pub(super) async fn reap(db: &SqlMetadata, dead: Dead<'_>, now: i64, max_deaths: u32) -> Result<Vec<Reaped>> {
-    let (silent, worker) = match dead {
-        Dead::SilentSince(time) => (Some(time), None),
+    let (heard, worker) = match dead {
+        Dead::Silent(lease) => (Some((now.saturating_sub(lease), now.saturating_add(lease))), None),
         Dead::Worker(name) => (None, Some(name)),
     };
+    let (silent, future) = heard.unzip();
     const FIND: &str = "SELECT * FROM trials WHERE state = 'running'
-        AND CASE WHEN $1 IS NULL THEN worker = $2 ELSE heartbeat_at < $1 END ORDER BY id";
+        AND CASE WHEN $1 IS NULL THEN worker = $2 ELSE heartbeat_at < $1 OR heartbeat_at > $3 END ORDER BY id";
     // Mostly there is none, and the scheduler asks often: look without the write lock first.
-    if sqlx::query(FIND).bind(silent).bind(worker).fetch_optional(&db.reader).await?.is_none() {
+    if sqlx::query(FIND).bind(silent).bind(worker).bind(future).fetch_optional(&db.reader).await?.is_none() {
         return Ok(Vec::new());
     }
     let mut tx = db.write().await?;
-    let rows = sqlx::query(FIND).bind(silent).bind(worker).fetch_all(&mut *tx).await?;
+    let rows = sqlx::query(FIND).bind(silent).bind(worker).bind(future).fetch_all(&mut *tx).await?;
     let mut reaped = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut trial = trials::read(row)?;

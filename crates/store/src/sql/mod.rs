@@ -363,7 +363,7 @@ impl Metadata for SqlMetadata {
         trials::close(self, task, from, to, reason, now).await
     }
     async fn reap(&self, now: i64, lease_ms: i64, max_deaths: u32) -> Result<Vec<Reaped>> {
-        leases::reap(self, leases::Dead::SilentSince(now.saturating_sub(lease_ms)), now, max_deaths).await
+        leases::reap(self, leases::Dead::Silent(lease_ms), now, max_deaths).await
     }
     async fn reap_worker(&self, worker: &str, now: i64, max_deaths: u32) -> Result<Vec<Reaped>> {
         leases::reap(self, leases::Dead::Worker(worker), now, max_deaths).await

@@ -243,13 +243,17 @@ pub(super) async fn close(
     Ok(closed.len() as u64)
 }
 
+/// What is noted for later than this was noted before the clock was set back.
+const FUTURE_MS: i64 = 60_000;
+
 pub(super) async fn waiting(db: &SqlMetadata, older_than: i64) -> Result<Vec<Job>> {
     let rows = sqlx::query(
         "SELECT trials.id AS id, task, rung FROM trials JOIN tasks ON tasks.id = trials.task
-         WHERE trials.state = 'waiting' AND updated_at <= $1 AND tasks.state IN ('queued', 'running')
+         WHERE trials.state = 'waiting' AND (updated_at <= $1 OR updated_at > $2) AND tasks.state IN ('queued', 'running')
          ORDER BY updated_at, trials.id",
     )
     .bind(older_than)
+    .bind(older_than.saturating_add(FUTURE_MS))
     .fetch_all(&db.reader)
     .await?;
     rows.iter()

@@ -10,10 +10,10 @@ use apalis_sqlite::{
     queries::{ack_tasks, fetch_next, keep_alive, push_tasks, reenqueue_orphaned, register_worker},
 };
 use async_trait::async_trait;
-use sqlx::{SqlitePool, sqlite::SqlitePoolOptions, sqlite::SqliteSynchronous};
+use sqlx::{SqlitePool, sqlite::SqliteSynchronous};
 use std::path::Path;
 
-use super::{migrate, options, sql::Tx};
+use super::{migrate, options, pool, sql::Tx};
 use crate::{
     StoreError,
     apalis_queue::{HEARTBEAT, MISSED, NAME, Storage, WORKERS_KEPT_SECONDS, refused},
@@ -39,9 +39,8 @@ impl SqliteQueue {
         // NORMAL: what a power cut takes from the queue the scheduler pushes again from the trials' records,
         // and a killed process loses nothing. apalis' own `setup` is not called: it sets `synchronous = OFF`
         // on one connection of the pool, and only its migrations are wanted.
-        let pool = SqlitePoolOptions::new()
+        let pool = pool()
             .max_connections(2)
-            .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_with(options(path, SqliteSynchronous::Normal))
@@ -87,6 +86,12 @@ impl Storage for SqliteQueue {
         .execute(&mut *tx)
         .await?;
         push_tasks(&mut *tx, NAME, &[task]).await.map_err(of_apalis)?;
+        // apalis notes from when on it may run. Now, also should the clock be set back: their ids keep jobs in order.
+        sqlx::query("UPDATE Jobs SET run_at = 0 WHERE job_type = ? AND idempotency_key = ?")
+            .bind(NAME)
+            .bind(key)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(())
     }
