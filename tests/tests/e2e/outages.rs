@@ -15,7 +15,7 @@ fn an_object_store_that_refuses_or_is_slow_costs_time_and_nothing_else() {
     let server = Server::start_with(&dir.path().join("data"), 1, &variables);
     let (dataset, sealed) = server.upload(sample_zip());
     assert_eq!(sealed.status, 200, "{sealed:?}");
-    let task = server.task(&dataset, json!({"trials": 4}));
+    let task = server.task(&dataset, json!({"trials": 2}));
     let seen = server.wait(&task, "there is a model", |t| t["best"].is_object());
     let model = format!("/v1/models/{}/files/model.onnx", seen["best"]["model"].as_str().unwrap());
     let onnx = sha256(&server.get(&model).body);
@@ -57,7 +57,7 @@ fn a_database_that_goes_and_comes_back_costs_time_and_nothing_else() {
     let server = Server::start_with(&dir.path().join("data"), 1, &variables);
     let (dataset, sealed) = server.upload(sample_zip());
     assert_eq!(sealed.status, 200, "{sealed:?}");
-    let task = server.task(&dataset, json!({"trials": 4}));
+    let task = server.task(&dataset, json!({"trials": 2}));
     server.wait(&task, "there is a model", |t| t["best"].is_object());
     let results = server.get(&format!("/v1/tasks/{task}/trials")).json;
 
@@ -75,7 +75,7 @@ fn a_database_that_goes_and_comes_back_costs_time_and_nothing_else() {
     let over = server.wait_over(&task);
     assert_eq!((&over["state"], &over["progress"]["trials"]["failed"]), (&json!("complete"), &json!(0)), "{over}");
     assert_kept(&server, &task, &results);
-    check_once(&server, &task, 4);
+    check_once(&server, &task, 2);
 }
 
 /// The results that there were are as they were.
