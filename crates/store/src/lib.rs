@@ -16,6 +16,7 @@ mod error;
 mod file_cache;
 mod files;
 mod metadata;
+mod owners;
 mod postgres;
 mod queue;
 mod records;

@@ -14,7 +14,7 @@ use sqlx::{
 };
 use std::{path::Path, time::Duration};
 
-use crate::StoreError;
+use crate::{StoreError, owners::Owners};
 use sql::{Result, Tx};
 
 /// What [`sql`] is compiled for.
@@ -75,7 +75,7 @@ impl SqliteMetadata {
             .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "on"))
             .await?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, owners: Owners::default() })
     }
 
     /// A transaction that holds the write lock from its beginning. One that began with a read and then
