@@ -11,4 +11,5 @@ mod crash;
 mod fleet;
 mod flow;
 mod harness;
+mod kept;
 mod machines;
