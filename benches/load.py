@@ -5,7 +5,7 @@
 Starts `kindling serve` with two workers on fresh data, twice: once alone, for what the study does undisturbed, once with
 `--rate` GET /v1/tasks/ID a second, `--watchers` followers of its events, and an archive of `--gigabytes` uploaded to
 another data set. A latency counts from the moment at which the request was due, not from when it could be sent, so that a
-stall is seen by every request that it delays. Who asks and who watches runs at a higher priority, where that is allowed,
+stall is seen by every request that it delays. With `--key` the service wants a key and is sent one. Who asks and who watches runs at a higher priority, where that is allowed,
 as if on another machine. Needs numpy and pillow. Exit status 1 when something was not answered as it should be.
 """
 
@@ -78,9 +78,13 @@ def make_archive(path, pictures, size):
 
 
 class Service:
-    def __init__(self, binary, folder, workers):
-        self.folder = folder
+    def __init__(self, binary, folder, workers, wants_key=False):
+        self.folder, self.headers = folder, {}
         self.log = open(f"{folder}.log", "w")
+        if wants_key:
+            made = [binary, "keys", "create", "--name", "load", "--scope", "write", "--json", "--data-dir", folder]
+            key = json.loads(subprocess.run(made, check=True, capture_output=True).stdout)["key"]
+            self.headers = {"authorization": f"Bearer {key}"}
         command = [binary, "serve", "--json", "--listen", "127.0.0.1:0"]
         command += ["--data-dir", folder, "--workers", str(workers)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
@@ -92,7 +96,7 @@ class Service:
 
     def ask(self, method, path, body=None, headers=None):
         connection = http.client.HTTPConnection(self.address, timeout=600)
-        connection.request(method, path, body, headers or {})
+        connection.request(method, path, body, {**self.headers, **(headers or {})})
         response = connection.getresponse()
         data = response.read()
         connection.close()
@@ -204,11 +208,15 @@ class Line(asyncio.Protocol):
             self.finished(self, f"the connection was lost: {error}")
 
 
-async def ask_on_and_on(address, path, rate, stop):
+def head_of(headers):
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+
+async def ask_on_and_on(address, path, headers, rate, stop):
     """So many requests a second, whatever becomes of them."""
     loop = asyncio.get_running_loop()
     host, port = address.split(":")
-    request = f"GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nhost: {address}\r\n{head_of(headers)}\r\n".encode()
     free, waiting, lines = [], [], 0
     latencies, errors, late = [], [], []
 
@@ -255,11 +263,12 @@ async def ask_on_and_on(address, path, rate, stop):
     return {"sent": sent, "latencies": latencies, "late": late, "errors": errors}
 
 
-async def watch(address, path):
+async def watch(address, path, headers):
     """Follows events until the last; returns how many came."""
     host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n".encode())
+    request = f"GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n{head_of(headers)}\r\n"
+    writer.write(request.encode())
     events, last, error = 0, 0, None
     try:
         while True:
@@ -283,17 +292,17 @@ async def watch(address, path):
     return {"events": events, "error": error}
 
 
-async def watch_all(address, path, count):
-    return await asyncio.gather(*(watch(address, path) for _ in range(count)))
+async def watch_all(address, path, headers, count):
+    return await asyncio.gather(*(watch(address, path, headers) for _ in range(count)))
 
 
-def upload(address, path, archive):
+def upload(address, path, headers, archive):
     host, port = address.split(":")
     size = os.path.getsize(archive)
     connection = http.client.HTTPConnection(host, int(port), timeout=600, blocksize=1 << 20)
     started = time.monotonic()
     with open(archive, "rb") as file:
-        connection.request("PUT", path, file, {"content-length": str(size), "prefer": "respond-async"})
+        connection.request("PUT", path, file, {**headers, "content-length": str(size), "prefer": "respond-async"})
         response = connection.getresponse()
         body = response.read().decode()
     return {"status": response.status, "seconds": time.monotonic() - started, "bytes": size, "body": body[:500]}
@@ -342,7 +351,8 @@ def latency(asked, begin=0, end=float("inf")):
 
 
 def loaded(binary, folder, options, pictures, archive):
-    service = Service(binary, f"{folder}/loaded", options.workers)
+    service = Service(binary, f"{folder}/loaded", options.workers, options.key)
+    address, headers = service.address, service.headers
     try:
         task = study(service, pictures, options.seconds)
         other = service.dataset("large")
@@ -351,11 +361,11 @@ def loaded(binary, folder, options, pictures, archive):
         sampler = Sampler(service)
         sampler.start()
         stop = multiprocessing.Event()
-        asking, asked = in_process(ask_on_and_on, -10, service.address, f"/v1/tasks/{task}", options.rate, stop)
-        watching, watched = in_process(watch_all, -10, service.address, f"/v1/tasks/{task}/events", options.watchers)
+        asking, asked = in_process(ask_on_and_on, -10, address, f"/v1/tasks/{task}", headers, options.rate, stop)
+        watching, watched = in_process(watch_all, -10, address, f"/v1/tasks/{task}/events", headers, options.watchers)
         time.sleep(options.seconds / 8)
         body_began = time.monotonic()
-        uploading, uploaded = in_process(upload, 0, service.address, f"/v1/datasets/{other}/content", archive)
+        uploading, uploaded = in_process(upload, 0, address, f"/v1/datasets/{other}/content", headers, archive)
         sent = uploaded.recv()
         body_ended = time.monotonic()
         say(f"uploaded in {sent['seconds']:.1f} s: {sent['status']}")
@@ -411,7 +421,7 @@ def loaded(binary, folder, options, pictures, archive):
 
 
 def alone(binary, folder, options, pictures):
-    service = Service(binary, f"{folder}/alone", options.workers)
+    service = Service(binary, f"{folder}/alone", options.workers, options.key)
     try:
         task = study(service, pictures, options.seconds)
         wait_for(service, task, OVER)
@@ -430,6 +440,7 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--pictures", help="a folder of pictures for the archive; the sample set if not said")
     parser.add_argument("--archive", help="where to keep the archive; made if it is not there")
+    parser.add_argument("--key", action="store_true", help="with a key")
     parser.add_argument("--only", choices=["alone", "loaded"], help="one of the two runs")
     parser.add_argument("--json", action="store_true", help="on one line")
     options = parser.parse_args()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from proxy import Proxy
 
-from kindling_client import Dataset, Kindling, Model, Task, TaskFailed
+from kindling_client import Dataset, Kindling, Model, Task, TaskFailed, _upload
 
 #: A study of seconds, whose files are those that are written fastest.
 SMALL = {
@@ -75,7 +75,7 @@ def url(kindling_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "--device",
         "flex",
     ]
-    command += ["--workers", "1", "--data-dir", folder / "data"]
+    command += ["--workers", "1", "--private-webhooks", "--data-dir", folder / "data"]
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as service,
@@ -98,6 +98,14 @@ def client(url: str) -> Iterator[Kindling]:
 def proxy(url: str) -> Iterator[Proxy]:
     with Proxy(url) as proxy:
         yield proxy
+
+
+@pytest.fixture()
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Bytes of a part: the fewest that a service takes."""
+    least = 1 << 16
+    monkeypatch.setattr(_upload, "PART_BYTES", least)
+    return least
 
 
 @dataclass

@@ -12,13 +12,12 @@ from pydantic import BaseModel
 from kindling_client import async_parts, async_things, draft_models, models, parts, spec, things
 from kindling_client._operations import ONCE, OPERATIONS
 
-#: What the client leaves to others: the pages, what is for monitors, fleets, and bundles, whose files it fetches
-#: and checks one by one.
+#: What the client leaves to others: the pages, what is for monitors, fleets, bundles, whose files it fetches and checks
+#: one by one, and the upload in one piece, for it sends archives in parts.
 LEFT_OUT = {
     "getHealth", "getMetrics", "getOpenApi", "getFleetSpecSchema", "getBundle",
     "createFleet", "listFleets", "getFleet", "cancelFleet", "getFleetReport", "getFleetBundle",
-    "beginUpload", "getUpload", "uploadPart", "completeUpload", "giveUpUpload",
-    "createWebhook", "listWebhooks", "getWebhook", "listDeliveries", "deleteWebhook",
+    "uploadContent",
 }  # fmt: skip
 
 
@@ -51,7 +50,8 @@ NAMED: dict[str, type[BaseModel]] = {
     "Draft": draft_models.DraftFields, "DraftExample": draft_models.DraftExample, "Said": draft_models.Said,
     "Added": draft_models.Added, "Broken": draft_models.Broken, "Suggested": draft_models.Suggested,
     "Accepted": draft_models.Accepted, "TaskSpec": spec.TaskSpec, "Budget": spec.Budget,
-    "Constraints": spec.Constraints,
+    "Constraints": spec.Constraints, "Upload": models.Upload, "UploadPart": models.UploadPart,
+    "Webhook": models.Webhook, "WebhookDelivery": models.Delivery,
 }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_every_member_of_an_answer_is_typed(openapi: dict[str, Any], name: str) 
 PAIRS = [
     (getattr(blocking, name), getattr(awaiting, f"Async{name}"))
     for blocking, awaiting, names in (
-        (parts, async_parts, ("Datasets", "Tasks", "Models", "Drafts")),
+        (parts, async_parts, ("Datasets", "Tasks", "Models", "Drafts", "Webhooks")),
         (things, async_things, ("Dataset", "Task", "Model", "Draft")),
     )
     for name in names

@@ -9,7 +9,7 @@ import pytest
 from conftest import Study
 from proxy import Proxy
 
-from kindling_client import Kindling, ServiceUnreachable
+from kindling_client import Kindling, KindlingError, ServiceUnreachable, UploadInterrupted, _upload
 
 
 def test_every_event_comes_once(proxy: Proxy, study: Study) -> None:
@@ -58,9 +58,38 @@ def test_a_lost_answer_does_not_make_a_second_task(proxy: Proxy, client: Kindlin
     client.tasks.cancel(task.id)
 
 
-def test_an_upload_is_sent_again(proxy: Proxy, pictures: Path) -> None:
+def test_of_an_upload_what_was_lost_is_sent_again(proxy: Proxy, pictures: Path, small_parts: int) -> None:
     proxy.request_limit, proxy.cuts_left = 60_000, 1
     with Kindling(proxy.url) as lossy:
         dataset = lossy.datasets.push(pictures)
         assert proxy.cuts == 1 and dataset.summary and dataset.summary.examples == 90
         dataset.delete()
+    # Beside the one that was cut, each part came once.
+    sent = re.findall(rb"PUT /v1/uploads/upload_[0-9a-f]+/parts/(\d+) ", proxy.asked)
+    assert len(set(sent)) > 2 and len(sent) == len(set(sent)) + 1
+
+
+def test_a_later_upload_goes_on_with_what_is_there(
+    proxy: Proxy, client: Kindling, pictures: Path, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = client.datasets.create("in two goes")
+    # One after another on one connection, so that some arrive before it has had its bytes.
+    monkeypatch.setattr(_upload, "AT_ONCE", 1)
+    proxy.request_limit, proxy.ends_with_cut = 2 * small_parts, True
+    with Kindling(proxy.url) as lossy, pytest.raises(UploadInterrupted, match="resume=") as broken:
+        lossy.datasets.upload(dataset, pictures)
+    interrupted = broken.value
+    assert interrupted.dataset == dataset.id
+    (whole,) = re.findall(rb'"bytes":\s*(\d+)', proxy.asked)
+    parts = -(-int(whole) // small_parts)
+    proxy.down, proxy.request_limit, proxy.asked = False, None, b""
+    with Kindling(proxy.url) as again:
+        with pytest.raises(KindlingError, match="this archive has"):
+            again.datasets.upload(dataset, next(pictures.glob("smoke/*.png")), resume=interrupted.upload)
+        proxy.asked = b""
+        ready = again.datasets.upload(dataset, pictures, resume=interrupted.upload)
+    assert ready.state == "ready" and ready.summary and ready.summary.examples == 90
+    sent = set(re.findall(rb"PUT /v1/uploads/upload_[0-9a-f]+/parts/(\d+) ", proxy.asked))
+    # What was there is not sent again.
+    assert 0 < len(sent) < parts
+    client.datasets.delete(ready)

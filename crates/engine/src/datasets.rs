@@ -95,8 +95,7 @@ impl Service {
 
     /// A data set's name, trimmed, if it may be one.
     pub(crate) fn dataset_name(name: &str) -> Result<String, EngineError> {
-        let length = name.trim().chars().count();
-        if length == 0 || length > 200 || name.chars().any(char::is_control) {
+        if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
             let detail = "`name` must have 1 to 200 characters, not only spaces and no control characters";
             return Err(EngineError::refused(ErrorCode::InvalidRequest, detail));
         }

@@ -123,13 +123,17 @@ impl Service {
     pub async fn resume_task(&self, id: &TaskId, more: Budget) -> Result<TaskRecord, EngineError> {
         let seconds_good = more.seconds.is_none_or(|s| s.is_finite() && (0.0..=2_592_000.0).contains(&s));
         let task = self.task(id).await?;
-        let spent = task.budget.seconds.is_some_and(|total| total - task.spent_seconds < 1.0);
-        if !seconds_good || (spent && more.seconds.is_none_or(|s| s < 1.0)) {
-            let detail = "`seconds` must be from 1 to 2592000 (30 days): the task has none left to go on with";
+        if !seconds_good {
+            let detail = "`seconds` must be above 0 and at most 2592000 (30 days)";
             return Err(EngineError::refused(ErrorCode::InvalidRequest, detail));
         }
         if !task.state.is_over() {
             let detail = format!("task {id} is {}: it can be resumed when it is over", task.state);
+            return Err(EngineError::refused(ErrorCode::TaskState, detail));
+        }
+        let spent = task.budget.seconds.is_some_and(|total| total - task.spent_seconds < 1.0);
+        if spent && more.seconds.is_none_or(|s| s < 1.0) {
+            let detail = format!("task {id} has no seconds left to go on with; grant at least one (`seconds`)");
             return Err(EngineError::refused(ErrorCode::TaskState, detail));
         }
         let meta = &self.store().meta;

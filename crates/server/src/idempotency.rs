@@ -31,7 +31,7 @@ where
 {
     let Some(key) = headers.get("idempotency-key") else { return work.await };
     let key = match key.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= 255 => key.to_owned(),
+        Ok(key) if (1..=255).contains(&key.len()) && !key.contains('\t') => key.to_owned(),
         _ => return Err(Problem::request("`Idempotency-Key` must have 1 to 255 visible ASCII characters")),
     };
     let hash = hex(&Sha256::digest(body));

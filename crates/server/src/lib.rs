@@ -11,6 +11,7 @@
 mod access;
 mod api;
 mod app;
+mod bodies;
 mod files;
 mod idempotency;
 mod metrics;

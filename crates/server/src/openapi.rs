@@ -1,13 +1,13 @@
 //! The OpenAPI 3.1 document, made from the routes' table.
 
 use axum::http::Method;
-use kindling_spec::{ErrorCode, FleetSpec, Scope, TaskSpec};
+use kindling_spec::{DatasetId, ErrorCode, FleetSpec, Scope, TaskSpec};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -17,9 +17,9 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::COOKIE;
-use crate::parameters;
 use crate::problem::{ProblemBody, about};
 use crate::routes;
+use crate::{bodies, parameters};
 
 /// Who may use a route.
 enum Audience {
@@ -73,9 +73,21 @@ fn content(schema: RefOr<Schema>) -> utoipa::openapi::Content {
     ContentBuilder::new().schema(Some(schema)).build()
 }
 
-/// Bytes have no schema of their own in OpenAPI 3.1.
-fn bytes() -> RefOr<Schema> {
-    RefOr::T(Schema::Object(Object::default()))
+/// Bytes, or a JSON object that is described elsewhere.
+fn bytes(media_type: &str) -> RefOr<Schema> {
+    let is_json = media_type == "application/json" || media_type.ends_with("+json");
+    RefOr::T(Schema::Object(if is_json { Object::default() } else { binary() }))
+}
+
+fn binary() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary))).build()
+}
+
+/// A form of files, whatever its fields are called.
+fn files() -> RefOr<Schema> {
+    let image = ArrayBuilder::new().items(binary()).min_items(Some(1)).max_items(Some(64));
+    let form = ObjectBuilder::new().property("image", image).required("image");
+    RefOr::T(Schema::Object(form.build()))
 }
 
 impl Op {
@@ -157,12 +169,24 @@ impl Op {
         self.takes_content("application/json", schema, true).problems(&[ErrorCode::InvalidRequest])
     }
 
+    /// The same, which may be left out.
+    pub(crate) fn may_take<T: ToSchema>(mut self) -> Self {
+        let schema = self.schema::<T>();
+        self.takes_content("application/json", schema, false).problems(&[ErrorCode::InvalidRequest])
+    }
+
+    /// What a browser sends of a form.
+    pub(crate) fn takes_form<T: ToSchema>(mut self) -> Self {
+        let schema = self.schema::<T>();
+        self.takes_content("application/x-www-form-urlencoded", schema, true).problems(&[ErrorCode::InvalidRequest])
+    }
+
     pub(crate) fn takes_named(self, name: &str) -> Self {
         self.takes_content("application/json", reference(name), true).problems(&[ErrorCode::InvalidRequest])
     }
 
     pub(crate) fn takes_bytes(self, media_type: &str) -> Self {
-        self.takes_content(media_type, bytes(), true)
+        self.takes_content(media_type, bytes(media_type), true)
     }
 
     /// Another type of body.
@@ -171,8 +195,9 @@ impl Op {
         self.or_takes_content("application/json", schema)
     }
 
-    pub(crate) fn or_takes_bytes(self, media_type: &str) -> Self {
-        self.or_takes_content(media_type, bytes())
+    /// Or several files in a form.
+    pub(crate) fn or_takes_files(self) -> Self {
+        self.or_takes_content("multipart/form-data", files())
     }
 
     fn or_takes_content(mut self, media_type: &str, schema: RefOr<Schema>) -> Self {
@@ -213,7 +238,7 @@ impl Op {
     pub(crate) fn or_gives_bytes(mut self, status: u16, media_type: &str, about: &str) -> Self {
         if let Some((_, response)) = self.responses.iter_mut().find(|(own, _)| *own == status) {
             response.description = format!("{} {about}", response.description);
-            response.content.insert(media_type.to_owned(), RefOr::T(content(bytes())));
+            response.content.insert(media_type.to_owned(), RefOr::T(content(bytes(media_type))));
         }
         self
     }
@@ -233,7 +258,7 @@ impl Op {
     }
 
     pub(crate) fn gives_bytes(self, status: u16, media_type: &str, about: &str) -> Self {
-        self.answers(status, about, Some((media_type, bytes())))
+        self.answers(status, about, Some((media_type, bytes(media_type))))
     }
 
     pub(crate) fn gives_nothing(self, status: u16, about: &str) -> Self {
@@ -367,6 +392,7 @@ pub fn document() -> Value {
     if let Some(Value::Object(known)) = document.pointer_mut("/components/schemas") {
         add_spec(known, "TaskSpec", TaskSpec::json_schema());
         add_spec(known, "FleetSpec", FleetSpec::json_schema());
+        bodies::refine(known);
     }
     document
 }
@@ -374,6 +400,14 @@ pub fn document() -> Value {
 /// Puts a specification's schema among the components, its definitions beside it.
 fn add_spec(components: &mut Map<String, Value>, name: &str, mut schema: Value) {
     redirect(&mut schema);
+    // Over HTTP it is of a data set that the service has; without a service it is of the folder that is named.
+    if let Some(Value::Object(dataset)) = schema.pointer_mut("/properties/dataset") {
+        dataset.remove("default");
+        dataset.insert("pattern".to_owned(), bodies::id_pattern(DatasetId::PREFIX).into());
+    }
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.push("dataset".into());
+    }
     if let Value::Object(members) = &mut schema {
         members.remove("$schema");
         if let Some(Value::Object(definitions)) = members.remove("$defs") {

@@ -5,6 +5,7 @@ use serde_json::json;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
+use crate::bodies::id_pattern;
 use crate::words;
 
 fn of(kind: Type) -> ObjectBuilder {
@@ -17,7 +18,7 @@ fn one_of(words: &[&str]) -> ObjectBuilder {
 
 /// The last item of the page before, which is what the list is ordered by.
 fn after(path: &str) -> Option<ObjectBuilder> {
-    let id = |prefix: &str| Some(format!("^{prefix}_[0-9a-f]{{32}}$"));
+    let id = |prefix| Some(id_pattern(prefix));
     let pattern = match path {
         "/v1/datasets" => id("ds"),
         "/v1/drafts" => id("draft"),
@@ -37,6 +38,7 @@ fn after(path: &str) -> Option<ObjectBuilder> {
 fn schema(path: &str, parameter: &Parameter) -> Option<Object> {
     let number = |least: i32, most: i32| of(Type::Integer).minimum(Some(least)).maximum(Some(most));
     let schema = match (&parameter.parameter_in, parameter.name.as_str()) {
+        (ParameterIn::Path, "number") => of(Type::String).pattern(Some("^[0-9]{1,9}$")),
         (ParameterIn::Query, "after") => after(path)?,
         (ParameterIn::Query, "limit") => number(1, 500).default(Some(json!(100))),
         (ParameterIn::Query, "size") if path.starts_with("/v1/datasets/") => number(16, 1024),
@@ -48,7 +50,7 @@ fn schema(path: &str, parameter: &Parameter) -> Option<Object> {
         (ParameterIn::Query, "explain") => one_of(&["heatmap"]),
         (ParameterIn::Query, "at_least") => of(Type::Number).minimum(Some(0)).maximum(Some(1)),
         (ParameterIn::Query, "name") => of(Type::String).min_length(Some(1)).max_length(Some(200)),
-        (ParameterIn::Header, "Idempotency-Key") => of(Type::String).pattern(Some("^[!-~]{1,255}$")),
+        (ParameterIn::Header, "Idempotency-Key") => of(Type::String).pattern(Some("^[!-~]([ -~]{0,253}[!-~])?$")),
         (ParameterIn::Header, "Last-Event-ID") => of(Type::String).pattern(Some("^[0-9]{1,18}$")),
         _ => return None,
     };

@@ -220,7 +220,7 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::QuotaExceeded => (
             S::FORBIDDEN,
             "The project has used up its quota",
-            "A project may have so many bytes, so many open studies at a time, and so many seconds of studies a day. The \
+            "A project may have so many bytes, so many open studies at a time, so many seconds of studies a day, and so many webhooks. The \
              detail says which of them is used up. Where waiting helps, the status under this code is 429 and the \
              Retry-After header says how long; otherwise delete what is not needed, or ask who runs the service for more \
              (`kindling projects quota`).",

@@ -52,13 +52,13 @@ pub(crate) struct NewDataset {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MoreBudget {
-    /// Seconds to add.
+    /// Seconds to add; a task that has none left needs one at least.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(exclusive_minimum = 0, maximum = 2592000)]
     pub(crate) seconds: Option<f64>,
     /// Trials to add.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 100000)]
     pub(crate) trials: Option<u32>,
 }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use crate::task::{all_exports, bounded, local};
+use crate::schema;
+use crate::task::{all_exports, local};
 use crate::validate::{SpecError, Walk, finish, listed};
 use crate::{Budget, Classes, Constraints, Direction, ExportFormat, Metric, Objective, TaskKind, TaskSpec, WarmStart};
 
@@ -193,16 +194,7 @@ impl FleetSpec {
 
     /// The published JSON Schema.
     pub fn json_schema() -> Value {
-        let mut schema = bounded(schemars::schema_for!(Self).to_value());
-        for (pointer, keyword, bound) in [
-            ("/$defs/FleetObjective/properties/precision", "exclusiveMinimum", 0.0),
-            ("/$defs/FleetObjective/properties/precision", "maximum", 1.0),
-        ] {
-            if let Some(Value::Object(node)) = schema.pointer_mut(pointer) {
-                node.insert(keyword.to_owned(), bound.into());
-            }
-        }
-        schema
+        schema::fleet(schemars::schema_for!(Self).to_value(), MOST)
     }
 }
 
@@ -285,7 +277,8 @@ fn check(value: &Value) -> Result<(), SpecError> {
 fn objective(walk: &mut Walk, value: &Value) {
     let Some(map) = walk.object("/objective", value, &["metric", "precision"]) else { return };
     if let Some(v) = map.get("metric") {
-        let words: Vec<_> = Metric::ALL.iter().map(|m| m.as_str()).collect();
+        let fits = |metric: &&Metric| metric.is_of(TaskKind::ImageClassification);
+        let words: Vec<_> = Metric::ALL.iter().filter(fits).map(|m| m.as_str()).collect();
         walk.word("/objective/metric", v, &words);
     }
     if let Some(v) = map.get("precision") {

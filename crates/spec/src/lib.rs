@@ -13,6 +13,7 @@ mod genome;
 mod ids;
 mod json;
 mod metric;
+pub mod schema;
 mod state;
 mod task;
 mod validate;

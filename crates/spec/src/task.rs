@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{ids::ModelId, metric::Objective, state::words, validate};
+use crate::{ids::ModelId, metric::Objective, schema, state::words, validate};
 
 /// The only version of the specification so far.
 pub(crate) const VERSION: u32 = 1;
@@ -307,16 +307,6 @@ impl TaskSpec {
 
     /// The published JSON Schema.
     pub fn json_schema() -> serde_json::Value {
-        bounded(schemars::schema_for!(Self).to_value())
+        schema::task(schemars::schema_for!(Self).to_value())
     }
-}
-
-/// A schema with the bounds that the types alone do not say.
-pub(crate) fn bounded(mut schema: serde_json::Value) -> serde_json::Value {
-    for (pointer, keyword, bound) in validate::SCHEMA_BOUNDS {
-        if let Some(serde_json::Value::Object(node)) = schema.pointer_mut(pointer) {
-            node.insert((*keyword).to_owned(), serde_json::json!(bound));
-        }
-    }
-    schema
 }

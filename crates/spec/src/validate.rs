@@ -22,7 +22,7 @@ pub struct Violation {
 /// Violations told at once; a stranger can break a rule as often as the body has room for.
 const MOST_VIOLATIONS: usize = 100;
 /// Classes that a specification may name.
-const MOST_CLASSES: usize = 1000;
+pub(crate) const MOST_CLASSES: usize = 1000;
 /// Classes that a message lists.
 const MOST_LISTED: usize = 20;
 
@@ -50,25 +50,13 @@ impl fmt::Display for SpecError {
     }
 }
 
-/// Bounds that the types alone do not say, put into the published schema.
-pub(crate) const SCHEMA_BOUNDS: &[(&str, &str, f64)] = &[
-    ("/properties/version", "const", VERSION as f64),
-    ("/properties/name", "minLength", 1.0),
-    ("/properties/name", "maxLength", 200.0),
-    ("/$defs/Constraints/properties/max_weights_bytes", "minimum", 1.0),
-    ("/$defs/Constraints/properties/max_ram_bytes", "minimum", 1.0),
-    ("/$defs/Constraints/properties/max_macs", "minimum", 1.0),
-    ("/$defs/Constraints/properties/max_latency_ms", "exclusiveMinimum", 0.0),
-    ("/$defs/Budget/properties/seconds", "minimum", 1.0),
-    ("/$defs/Budget/properties/trials", "minimum", 1.0),
-    ("/$defs/Objective/properties/precision", "exclusiveMinimum", 0.0),
-    ("/$defs/Objective/properties/precision", "maximum", 1.0),
-    ("/properties/false_alarms", "exclusiveMinimum", 0.0),
-    ("/properties/false_alarms", "maximum", 0.5),
-    ("/properties/exports", "minItems", 1.0),
-];
-
-const MAX_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
+pub(crate) const MAX_SECONDS: u32 = 30 * 24 * 3600;
+pub(crate) const MAX_TRIALS: u64 = 100_000;
+pub(crate) const MAX_LATENCY_MS: u32 = 1_000_000;
+/// Of bytes and multiply-accumulates.
+pub(crate) const MAX_WHOLE: u64 = 1 << 50;
+/// JSON numbers are doubles to most readers, so a larger seed would not survive them.
+pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// Collects violations while walking.
 #[derive(Default)]
@@ -313,11 +301,12 @@ impl Walk {
         }
         for name in whole {
             if let Some(v) = map.get(name).filter(|v| !v.is_null()) {
-                self.whole(&format!("{at}/{name}"), v, 1, 1 << 50);
+                self.whole(&format!("{at}/{name}"), v, 1, MAX_WHOLE);
             }
         }
         if let Some(v) = map.get("max_latency_ms").filter(|v| !v.is_null()) {
-            self.real(&format!("{at}/max_latency_ms"), v, |ms| ms > 0.0 && ms <= 1e6, "above 0 and at most 1000000");
+            let rule = format!("above 0 and at most {MAX_LATENCY_MS}");
+            self.real(&format!("{at}/max_latency_ms"), v, |ms| ms > 0.0 && ms <= f64::from(MAX_LATENCY_MS), &rule);
         }
     }
 
@@ -326,11 +315,11 @@ impl Walk {
         let seconds = map.get("seconds").filter(|v| !v.is_null());
         let trials = map.get("trials").filter(|v| !v.is_null());
         if let Some(v) = seconds {
-            let rule = "from 1 to 2592000 (30 days)";
-            self.real(&format!("{at}/seconds"), v, |s| (1.0..=MAX_SECONDS).contains(&s), rule);
+            let rule = format!("from 1 to {MAX_SECONDS} (30 days)");
+            self.real(&format!("{at}/seconds"), v, |s| (1.0..=f64::from(MAX_SECONDS)).contains(&s), &rule);
         }
         if let Some(v) = trials {
-            self.whole(&format!("{at}/trials"), v, 1, 100_000);
+            self.whole(&format!("{at}/trials"), v, 1, MAX_TRIALS);
         }
         if seconds.is_none() && trials.is_none() {
             self.add(at, "is empty; give `seconds`, `trials` or both, or the search would never end");
@@ -388,8 +377,7 @@ impl Walk {
 
     pub(crate) fn seed(&mut self, map: &Map<String, Value>) {
         if let Some(v) = map.get("seed") {
-            // JSON numbers are doubles to most readers, so a larger seed would not survive them.
-            self.whole("/seed", v, 0, (1 << 53) - 1);
+            self.whole("/seed", v, 0, MAX_SEED);
         }
     }
 }

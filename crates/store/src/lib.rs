@@ -17,6 +17,7 @@ mod file_cache;
 mod files;
 mod metadata;
 mod outage;
+mod owners;
 mod postgres;
 mod queue;
 mod records;

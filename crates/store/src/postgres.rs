@@ -14,7 +14,7 @@ use sqlx::{
 };
 use std::time::Duration;
 
-use crate::StoreError;
+use crate::{StoreError, owners::Owners};
 use sql::{Result, Tx};
 
 /// What [`sql`] is compiled for.
@@ -69,7 +69,7 @@ impl PostgresMetadata {
         let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrations.dangerous_set_table_name(NOTED_IN);
         migrate(&migrations, pool).await?;
-        Ok(Self { writer: pool.clone(), reader: pool.clone() })
+        Ok(Self { writer: pool.clone(), reader: pool.clone(), owners: Owners::default() })
     }
 
     /// A transaction that holds the one writers' lock to its end, as SQLite's do. So decisions are made one after

@@ -14,7 +14,7 @@ use sqlx::{
 };
 use std::{path::Path, time::Duration};
 
-use crate::StoreError;
+use crate::{StoreError, owners::Owners};
 use sql::{Result, Tx};
 
 /// What [`sql`] is compiled for.
@@ -74,7 +74,7 @@ impl SqliteMetadata {
             pool().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options.clone()).await?;
         migrate(&MIGRATIONS, &writer, path).await?;
         let reader = pool().max_connections(4).connect_with(options.pragma("query_only", "on")).await?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, owners: Owners::default() })
     }
 
     /// A transaction that holds the write lock from its beginning. One that began with a read and then

@@ -54,6 +54,7 @@ async fn keeps_every_contract_between_machines() {
 
     common::of_many_claims_one_wins([&store, &other]).await;
     common::each_job_goes_to_one_of_many_workers([&store, &other]).await;
+    common::what_another_deletes_is_gone_at_once([&store, &other]).await;
     events_come_in_order([&store, &other]).await;
     a_silent_workers_job_is_anothers_after_the_lease(&store, &database).await;
     callers_that_left_leave_nothing_open([&store, &other], &database).await;

@@ -101,6 +101,13 @@ async fn of_many_claims_one_wins() {
     common::of_many_claims_one_wins([&stores[0], &stores[1]]).await;
 }
 
+#[tokio::test]
+async fn what_another_deletes_is_gone_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()).await, open(dir.path()).await);
+    common::what_another_deletes_is_gone_at_once([&a, &b]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_job_goes_to_one_of_many_workers() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 //!
 //! `cargo test --release --workspace` builds the binary beside this test. Of the environment:
 //! `KINDLING_TEST_PYTHON` names a Python with onnxruntime, numpy, httpx, pydantic and pytest,
+//! `KINDLING_TEST_SCHEMATHESIS` the command schemathesis,
 //! `KINDLING_TEST_BROWSER=1` makes a missing Chromium a failure, `KINDLING_TEST_POSTGRES=1` a missing PostgreSQL, `KINDLING_SCREENSHOTS` names a folder to
 //! put pictures of the pages in.
 
@@ -20,6 +21,8 @@ mod fleet;
 mod flow;
 mod harness;
 mod hostile;
+mod kept;
 mod keys;
 mod labelling;
 mod python_client;
+mod schemathesis;

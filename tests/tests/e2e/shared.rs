@@ -11,5 +11,6 @@ mod crash;
 mod fleet;
 mod flow;
 mod harness;
+mod kept;
 mod machines;
 mod outages;

@@ -18,6 +18,7 @@ from .errors import (
     ServiceUnreachable,
     TaskFailed,
     UnexpectedAnswer,
+    UploadInterrupted,
     Violation,
     WaitTimeout,
 )
@@ -26,6 +27,7 @@ from .models import (
     Answer,
     Box,
     Card,
+    Delivery,
     Doubt,
     Example,
     File,
@@ -35,9 +37,12 @@ from .models import (
     Progress,
     TaskEvent,
     Trial,
+    Webhook,
+    WebhookMessage,
 )
 from .spec import Budget, Constraints, Objective, TaskSpec
 from .things import Dataset, Draft, Model, Task
+from .webhooks import InvalidSignature, verify_webhook
 
 __all__ = [
     "Advice",
@@ -53,11 +58,13 @@ __all__ = [
     "ChecksumMismatch",
     "Constraints",
     "Dataset",
+    "Delivery",
     "Doubt",
     "Draft",
     "Example",
     "File",
     "ImageAnswer",
+    "InvalidSignature",
     "Kindling",
     "KindlingError",
     "LeaderboardItem",
@@ -73,7 +80,11 @@ __all__ = [
     "TaskSpec",
     "Trial",
     "UnexpectedAnswer",
+    "UploadInterrupted",
     "Violation",
     "WaitTimeout",
+    "Webhook",
+    "WebhookMessage",
     "__version__",
+    "verify_webhook",
 ]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 
 from ._settings import request_options
-from ._steps import QUIET, Close, Flow, Open, Quiet, Read, Send, Sleep, Step, Work
+from ._steps import QUIET, Close, Flow, Open, Quiet, Read, Send, Sleep, Step, Together, Work
 
 T = TypeVar("T")
 
@@ -81,6 +81,18 @@ class Awaiting:
             return await stream.close()
         if isinstance(step, Sleep):
             return await asyncio.sleep(step.seconds)
+        if isinstance(step, Together):
+            running = [asyncio.ensure_future(self.run(flow)) for flow in step.flows]
+            try:
+                await asyncio.wait(running)
+            except asyncio.CancelledError:
+                for one in running:
+                    one.cancel()
+                await asyncio.wait(running)
+                raise
+            for one in running:
+                one.result()
+            return None
         assert isinstance(step, Work)
         return await asyncio.to_thread(step.function)
 

@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
 
 from ._settings import request_options
-from ._steps import QUIET, Close, Flow, Open, Quiet, Read, Send, Sleep, Step, Work
+from ._steps import QUIET, Close, Flow, Open, Quiet, Read, Send, Sleep, Step, Together, Work
 
 T = TypeVar("T")
 
@@ -116,6 +117,17 @@ class Blocking:
             return stream.close()
         if isinstance(step, Sleep):
             return time.sleep(step.seconds)
+        if isinstance(step, Together):
+            with ThreadPoolExecutor(len(step.flows), "kindling") as threads:
+                running = [threads.submit(self.run, flow) for flow in step.flows]
+                try:
+                    wait(running)
+                except BaseException:
+                    step.stop()
+                    raise
+            for one in running:
+                one.result()
+            return None
         assert isinstance(step, Work)
         return step.function()
 

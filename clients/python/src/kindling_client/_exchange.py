@@ -65,7 +65,7 @@ def opened(wanted: Request) -> Flow[Stream]:
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds after which a service that is busy (or at work on the same key) wants to be asked again, if that is soon."""
+    """Seconds after which a service that is busy (or at work on the same key) wants to be asked again, if soon."""
     given = response.headers.get("retry-after", "")
     if response.status_code not in (409, 429, 503) or not given.isdigit() or float(given) > LONGEST_WAIT:
         return None

@@ -16,7 +16,11 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "listDatasets": ("GET", "/v1/datasets"),
     "getDataset": ("GET", "/v1/datasets/{id}"),
     "deleteDataset": ("DELETE", "/v1/datasets/{id}"),
-    "uploadContent": ("PUT", "/v1/datasets/{id}/content"),
+    "beginUpload": ("POST", "/v1/uploads"),
+    "getUpload": ("GET", "/v1/uploads/{id}"),
+    "uploadPart": ("PUT", "/v1/uploads/{id}/parts/{number}"),
+    "completeUpload": ("POST", "/v1/uploads/{id}/complete"),
+    "giveUpUpload": ("DELETE", "/v1/uploads/{id}"),
     "listExamples": ("GET", "/v1/datasets/{id}/examples"),
     "getExampleImage": ("GET", "/v1/datasets/{id}/examples/{number}/image"),
     "searchDoubts": ("POST", "/v1/datasets/{id}/doubts"),
@@ -51,12 +55,19 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "getFile": ("GET", "/v1/models/{id}/files/{name}"),
     "predict": ("POST", "/v1/models/{id}/predict"),
     "listMistakes": ("GET", "/v1/models/{id}/mistakes"),
+    "createWebhook": ("POST", "/v1/webhooks"),
+    "listWebhooks": ("GET", "/v1/webhooks"),
+    "getWebhook": ("GET", "/v1/webhooks/{id}"),
+    "listDeliveries": ("GET", "/v1/webhooks/{id}/deliveries"),
+    "deleteWebhook": ("DELETE", "/v1/webhooks/{id}"),
 }
 
 #: Operations that the service does once for each ``Idempotency-Key``.
 ONCE = frozenset(
     {
         "createDataset",
+        "beginUpload",
+        "createWebhook",
         "searchDoubts",
         "relabelDataset",
         "createDraft",
@@ -68,10 +79,11 @@ ONCE = frozenset(
     }
 )
 
-#: Operations that are not safe, but the same when done twice: a picture that is there is not added again, a
+#: Operations that are not safe, but the same when done twice: a part or a picture that is there is not added again, a
 #: label that is there is kept, and asking a model changes nothing.
 REPEATABLE = frozenset(
     {
+        "uploadPart",
         "addPictures",
         "addDraftClasses",
         "labelDraftExample",

@@ -6,7 +6,8 @@ written twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+import hashlib
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
@@ -26,18 +27,30 @@ class FileBody:
     path: Path
     #: Told how many bytes were taken, as they are.
     sent: Callable[[int], None] = field(default=lambda _: None)
+    #: Where it begins, and how many bytes it has; all from there on when not said.
+    start: int = 0
+    length: int | None = None
 
     def chunks(self) -> Iterator[bytes]:
+        left = self.length
         with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
+            file.seek(self.start)
+            while chunk := file.read(CHUNK if left is None else min(CHUNK, left)):
                 yield chunk
                 self.sent(len(chunk))
+                left = None if left is None else left - len(chunk)
 
     async def async_chunks(self) -> AsyncIterator[bytes]:
-        with self.path.open("rb") as file:
-            while chunk := await asyncio.to_thread(file.read, CHUNK):
-                yield chunk
-                self.sent(len(chunk))
+        chunks = self.chunks()
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield chunk
+
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal."""
+        hashed = hashlib.sha256()
+        for chunk in FileBody(self.path, start=self.start, length=self.length).chunks():
+            hashed.update(chunk)
+        return hashed.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -114,8 +127,17 @@ class Work:
     function: Callable[[], Any]
 
 
-Step: TypeAlias = Send | Open | Read | Close | Sleep | Work
-Flow: TypeAlias = Generator[Step, Any, T]
+@dataclass(frozen=True)
+class Together:
+    """Carries flows out at the same time, and ends when all have: none has a result. The first error is raised."""
+
+    flows: Sequence[Flow[None]]
+    #: Has them end soon, where nobody waits any more.
+    stop: Callable[[], None]
+
+
+Step: TypeAlias = Send | Open | Read | Close | Sleep | Work | Together
+Flow: TypeAlias = Generator["Step", Any, T]
 
 
 def send(request: Request) -> Flow[httpx.Response]:
@@ -144,3 +166,7 @@ def sleep(seconds: float) -> Flow[None]:
 
 def work(function: Callable[[], T]) -> Flow[T]:
     return cast(T, (yield Work(function)))
+
+
+def together(flows: Sequence[Flow[None]], stop: Callable[[], None]) -> Flow[None]:
+    yield Together(flows, stop)

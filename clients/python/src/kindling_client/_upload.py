@@ -1,11 +1,12 @@
-"""Pushing pictures: a folder is packed to a temporary zip, sent, and waited for until the service has read it."""
+"""Pushing pictures: a folder is packed to a temporary zip, sent in parts, and waited for until the service has read."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
+import threading
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -15,16 +16,20 @@ from typing import TypeVar
 
 import httpx
 
-from ._exchange import FIRST_WAIT, RETRIES, backoff, call, call_nothing, decoded, retry_after, unreachable
+from ._exchange import FIRST_WAIT, RETRIES, backoff, call, call_nothing, retry_after, unreachable
 from ._operations import request
 from ._progress import Bar, Line, Shown, bar, size
-from ._steps import CHUNK, FileBody, Flow, send, sleep, work
+from ._steps import CHUNK, FileBody, Flow, send, sleep, together, work
 from ._wait import wait_for_dataset
 from .draft_models import Added
-from .errors import KindlingError, Problem
-from .models import DatasetFields
+from .errors import KindlingError, Problem, ServiceUnreachable, UploadInterrupted
+from .models import DatasetFields, Upload
 
 DatasetT = TypeVar("DatasetT", bound=DatasetFields)
+
+#: Parts of an upload that are sent at a time, and the bytes of each; as many as the service likes when not said.
+AT_ONCE = 4
+PART_BYTES: int | None = None
 
 #: Kinds of files that deflating makes smaller; pictures are compressed already.
 LOOSE = frozenset({".bmp", ".csv", ".json", ".tif", ".tiff", ".txt", ".xml"})
@@ -58,14 +63,6 @@ class Archive:
                 some = files[first : first + 50]
                 show.show(Line(title, f"packing {first} of {len(files)} files", first / len(files)))
                 yield from work(partial(_add, archive, self.source, some))
-
-    def digest(self) -> str:
-        """SHA-256 of the archive, in hexadecimal."""
-        hashed = hashlib.sha256()
-        with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                hashed.update(chunk)
-        return hashed.hexdigest()
 
     def __enter__(self) -> Archive:
         return self
@@ -126,11 +123,14 @@ class _Sending:
     def __init__(self, show: Bar, title: str, total: int) -> None:
         self._show, self._title, self._total = show, title, total
         self._sent = 0
+        self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        self._sent += count
-        text = f"sent {size(self._sent)} of {size(self._total)}"
-        self._show.show(Line(self._title, text, min(self._sent / max(self._total, 1), 1.0)))
+        with self._lock:
+            # What is sent again counts again.
+            self._sent = min(self._sent + count, self._total)
+            text = f"sent {size(self._sent)} of {size(self._total)}"
+            self._show.show(Line(self._title, text, self._sent / max(self._total, 1)))
 
 
 def push(
@@ -149,51 +149,43 @@ def push(
         wanted = {"name": title, "kind": task_kind} | ({"labels": labels} if labels else {})
         made = yield from call(kind, "createDataset", json=wanted)
         try:
-            return (yield from _fill(kind, made.id, archive, show, title))
+            return (yield from _fill(kind, made.id, archive, None, show, title))
+        except UploadInterrupted:
+            raise
         except BaseException:
             yield from _discard(made.id)
             raise
 
 
-def upload(kind: type[DatasetT], dataset: str, source: str | os.PathLike[str], shown: Shown) -> Flow[DatasetT]:
-    """Fills a data set that is empty or was refused."""
+def upload(
+    kind: type[DatasetT], dataset: str, source: str | os.PathLike[str], resume: str | None, shown: Shown
+) -> Flow[DatasetT]:
+    """Fills a data set that is empty or was refused; goes on with the upload of this id, if one is named."""
     archive = opened_archive(source)
     title = Path(source).resolve().name
     with bar(shown) as show, archive:
         yield from archive.pack(show, title)
-        return (yield from _fill(kind, dataset, archive, show, title))
+        return (yield from _fill(kind, dataset, archive, resume, show, title))
 
 
-def _fill(kind: type[DatasetT], dataset: str, archive: Archive, show: Bar, title: str) -> Flow[DatasetT]:
-    digest = yield from work(archive.digest)
-    attempt = 0
-    while True:
-        sending = _Sending(show, title, archive.path.stat().st_size)
-        wanted = request(
-            "uploadContent",
-            at={"id": dataset},
-            headers=_headers(archive, digest) | {"Prefer": "respond-async"},
-            content=FileBody(archive.path, sending.add),
-        )
-        try:
-            response = yield from send(wanted)
-        except httpx.TransportError as error:
-            if attempt == RETRIES:
-                raise unreachable(error) from error
-            yield from sleep(backoff(attempt))
-            # Perhaps all had arrived and only the answer was lost.
-            found = yield from call(kind, "getDataset", at={"id": dataset})
-            if found.state in ("processing", "ready"):
-                break
-        else:
-            if response.status_code < 400:
-                decoded(response, kind)
-                break
-            again = retry_after(response) if response.status_code == 503 else None
-            if again is None or attempt == RETRIES:
-                raise Problem.of_response(response)
-            yield from sleep(max(again, FIRST_WAIT))
-        attempt += 1
+def _fill(
+    kind: type[DatasetT], dataset: str, archive: Archive, resume: str | None, show: Bar, title: str
+) -> Flow[DatasetT]:
+    size_ = archive.path.stat().st_size
+    if resume is None:
+        wanted = {"dataset": dataset, "bytes": size_} | ({"part_bytes": PART_BYTES} if PART_BYTES else {})
+        begun = yield from call(Upload, "beginUpload", json=wanted)
+    else:
+        begun = yield from call(Upload, "getUpload", at={"id": resume})
+        if (begun.dataset, begun.bytes) != (dataset, size_):
+            raise KindlingError(
+                f"upload {resume} is of {begun.bytes} bytes for data set {begun.dataset}; this archive has {size_}"
+            )
+    try:
+        yield from _send_parts(archive, begun, _Sending(show, title, size_))
+        yield from _complete(kind, dataset, begun.id)
+    except ServiceUnreachable as error:
+        raise UploadInterrupted(str(error), dataset=dataset, upload=begun.id) from error
     show.show(Line(title, "the service is reading it"))
     ready = yield from wait_for_dataset(kind, dataset, None)
     count = ready.summary.examples if ready.summary else 0
@@ -201,12 +193,64 @@ def _fill(kind: type[DatasetT], dataset: str, archive: Archive, show: Bar, title
     return ready
 
 
-def _headers(archive: Archive, digest: str) -> dict[str, str]:
-    return {
-        "Content-Type": "application/octet-stream",
-        "Content-Length": str(archive.path.stat().st_size),
-        "x-content-sha256": digest,
-    }
+def _send_parts(archive: Archive, begun: Upload, sending: _Sending) -> Flow[None]:
+    """Sends what is not there yet, several parts at a time."""
+    there = {part.number: part.sha256 for part in begun.parts}
+    waiting = deque(range(-(-begun.bytes // begun.part_bytes)))
+
+    def sender() -> Flow[None]:
+        try:
+            # Taking one is safe: threads and tasks never get the same.
+            while waiting:
+                with suppress(IndexError):
+                    yield from send_one(waiting.popleft())
+        except BaseException:
+            # One that failed stops the others at their next part.
+            waiting.clear()
+            raise
+
+    def send_one(number: int) -> Flow[None]:
+        start = number * begun.part_bytes
+        length = min(begun.part_bytes, begun.bytes - start)
+        part = FileBody(archive.path, sending.add, start, length)
+        digest = yield from work(part.digest)
+        if there.get(number) == digest:
+            sending.add(length)
+            return
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(length),
+            "x-content-sha256": digest,
+        }
+        at: dict[str, str | int] = {"id": begun.id, "number": number}
+        yield from call_nothing("uploadPart", at=at, headers=headers, content=part)
+
+    yield from together([sender() for _ in range(min(AT_ONCE, len(waiting)))], waiting.clear)
+
+
+def _complete(kind: type[DatasetT], dataset: str, upload: str) -> Flow[None]:
+    """Has the parts joined and read."""
+    attempt = 0
+    while True:
+        wanted = request("completeUpload", at={"id": upload}, headers={"Prefer": "respond-async"})
+        try:
+            response = yield from send(wanted)
+        except httpx.TransportError as error:
+            if attempt == RETRIES:
+                raise unreachable(error) from error
+            yield from sleep(backoff(attempt))
+            # Perhaps it had arrived and only the answer was lost.
+            found = yield from call(kind, "getDataset", at={"id": dataset})
+            if found.state in ("processing", "ready"):
+                return
+        else:
+            if response.status_code < 400:
+                return
+            again = retry_after(response) if response.status_code == 503 else None
+            if again is None or attempt == RETRIES:
+                raise Problem.of_response(response)
+            yield from sleep(max(again, FIRST_WAIT))
+        attempt += 1
 
 
 def _discard(dataset: str) -> Flow[None]:
@@ -221,15 +265,19 @@ def add_pictures(draft: str, source: str | os.PathLike[str], shown: Shown) -> Fl
     title = Path(source).resolve().name
     with bar(shown) as show, archive:
         yield from archive.pack(show, title)
-        digest = yield from work(archive.digest)
-        sending = _Sending(show, title, archive.path.stat().st_size)
+        body = FileBody(archive.path, _Sending(show, title, archive.path.stat().st_size).add)
+        digest = yield from work(body.digest)
         added = yield from call(
             Added,
             "addPictures",
             at={"id": draft},
             params={"name": None if archive.source.is_dir() else title},
-            headers=_headers(archive, digest),
-            content=FileBody(archive.path, sending.add),
+            headers={
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(archive.path.stat().st_size),
+                "x-content-sha256": digest,
+            },
+            content=body,
         )
         show.show(Line(title, f"{added.added} pictures added, {added.copies} were there", 1.0))
     return added

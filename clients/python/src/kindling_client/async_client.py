@@ -13,7 +13,7 @@ from ._events import Events
 from ._exchange import Pages, call
 from ._settings import client_options
 from ._steps import Flow, Quiet
-from .async_parts import AsyncDatasets, AsyncDrafts, AsyncModels, AsyncTasks
+from .async_parts import AsyncDatasets, AsyncDrafts, AsyncModels, AsyncTasks, AsyncWebhooks
 from .async_things import bind
 from .models import Readiness, TaskEvent
 
@@ -41,6 +41,7 @@ class AsyncKindling:
         self.drafts = AsyncDrafts(self)
         self.tasks = AsyncTasks(self)
         self.models = AsyncModels(self)
+        self.webhooks = AsyncWebhooks(self)
 
     @property
     def base_url(self) -> str:

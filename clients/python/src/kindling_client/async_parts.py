@@ -12,9 +12,23 @@ from . import _flows as flows
 from ._flows.drafts import Label
 from ._flows.models import Picture
 from ._flows.shared import DatasetRef, DraftRef, ModelRef, TaskRef
+from ._flows.webhooks import WebhookRef
 from .async_things import AsyncDataset, AsyncDraft, AsyncModel, AsyncTask, bind
 from .draft_models import Accepted, Added, DraftExample, Suggested
-from .models import Advice, Answer, Doubt, Example, File, ImageAnswer, LeaderboardItem, Mistake, TaskEvent, Trial
+from .models import (
+    Advice,
+    Answer,
+    Delivery,
+    Doubt,
+    Example,
+    File,
+    ImageAnswer,
+    LeaderboardItem,
+    Mistake,
+    TaskEvent,
+    Trial,
+    Webhook,
+)
 from .spec import TaskSpec
 
 T = TypeVar("T")
@@ -54,10 +68,18 @@ class AsyncDatasets(_Part):
         return await self._client._run(flows.datasets.create(AsyncDataset, name, kind, labels))
 
     async def upload(
-        self, dataset: DatasetRef, source: str | os.PathLike[str], *, progress: bool | None = None
+        self,
+        dataset: DatasetRef,
+        source: str | os.PathLike[str],
+        *,
+        resume: str | None = None,
+        progress: bool | None = None,
     ) -> AsyncDataset:
-        """Fills a data set that is empty or was refused, as ``push`` does."""
-        return await self._client._run(flows.datasets.upload(AsyncDataset, dataset, source, progress))
+        """Fills a data set that is empty or was refused, as ``push`` does.
+
+        Parts that were sent are kept for a week: ``resume`` goes on with the ``upload`` of an ``UploadInterrupted``.
+        """
+        return await self._client._run(flows.datasets.upload(AsyncDataset, dataset, source, resume, progress))
 
     async def get(self, dataset: DatasetRef) -> AsyncDataset:
         """State, classes, counts by split and audit."""
@@ -327,3 +349,27 @@ class AsyncDrafts(_Part):
     async def seal(self, draft: DraftRef, *, name: str | None = None) -> AsyncDataset:
         """Makes a data set of the labelled pictures; the draft stays."""
         return await self._client._run(flows.drafts.seal(AsyncDataset, draft, name))
+
+
+class AsyncWebhooks(_Part):
+    """Addresses that are told of each change of a study's state and each model; see ``verify_webhook``."""
+
+    async def create(self, url: str) -> Webhook:
+        """Makes a webhook: https, and a host of the public internet. Its ``secret`` is told this once."""
+        return await self._client._run(flows.webhooks.create(url))
+
+    async def get(self, webhook: WebhookRef) -> Webhook:
+        """One webhook."""
+        return await self._client._run(flows.webhooks.get(webhook))
+
+    async def list(self) -> builtins.list[Webhook]:
+        """Every webhook, oldest first."""
+        return await self._client._run(flows.webhooks.every())
+
+    async def deliveries(self, webhook: WebhookRef) -> builtins.list[Delivery]:
+        """What was told last, and what went wrong; the newest first."""
+        return await self._client._run(flows.webhooks.deliveries(webhook))
+
+    async def delete(self, webhook: WebhookRef) -> None:
+        """Removes a webhook and what was to be told to it."""
+        await self._client._run(flows.webhooks.delete(webhook))

@@ -14,7 +14,7 @@ from ._exchange import Pages, call
 from ._settings import client_options
 from ._steps import Flow, Quiet
 from .models import Readiness, TaskEvent
-from .parts import Datasets, Drafts, Models, Tasks
+from .parts import Datasets, Drafts, Models, Tasks, Webhooks
 from .things import bind
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ class Kindling:
         self.drafts = Drafts(self)
         self.tasks = Tasks(self)
         self.models = Models(self)
+        self.webhooks = Webhooks(self)
 
     @property
     def base_url(self) -> str:

@@ -107,6 +107,17 @@ class ServiceUnreachable(KindlingError):
     """No service answers, or the connection was lost and did not come back."""
 
 
+class UploadInterrupted(ServiceUnreachable):
+    """An upload broke off for good. What was sent is kept a week: ``datasets.upload`` with ``resume`` goes on."""
+
+    def __init__(self, why: str, *, dataset: str, upload: str) -> None:
+        #: The data set whose content it is.
+        self.dataset = dataset
+        #: The upload's id.
+        self.upload = upload
+        super().__init__(f"{why}; `datasets.upload({dataset!r}, …, resume={upload!r})` goes on from there")
+
+
 class UnexpectedAnswer(KindlingError):
     """What came is not what Kindling answers: another service, or one much older or newer."""
 

@@ -336,3 +336,59 @@ class Readiness(Answered):
     files: bool
     disk: bool
     workers: int
+
+
+class UploadPart(Answered):
+    """A part of an upload that is there."""
+
+    number: int
+    bytes: int
+    sha256: str
+
+
+class Upload(Answered):
+    """An archive that arrives in parts."""
+
+    id: str
+    dataset: str
+    bytes: int
+    #: Bytes of each part but the last.
+    part_bytes: int
+    parts: list[UploadPart]
+    created_at: Time
+
+
+class Webhook(Answered):
+    """An address that is told of each change of a study's state and each model."""
+
+    id: str
+    url: str
+    #: What messages are signed with; told once, when it is made.
+    secret: str | None = None
+    created_at: Time
+
+
+class Delivery(Answered):
+    """An event on its way to a webhook, or told."""
+
+    #: ``task`` or ``model``.
+    kind: str
+    data: dict[str, Any]
+    #: ``waiting``, ``delivered`` or ``given_up``.
+    state: str
+    #: Tries that failed, and what last went wrong.
+    failures: int
+    reason: str | None = None
+    at: Time
+
+
+class WebhookMessage(Answered):
+    """What a webhook is told; ``verify_webhook`` reads it."""
+
+    #: ``task`` or ``model``.
+    type: str
+    task: str
+    #: The event's id, as in the event stream.
+    id: int
+    at: Time
+    data: dict[str, Any]

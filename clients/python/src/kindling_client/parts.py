@@ -12,8 +12,22 @@ from . import _flows as flows
 from ._flows.drafts import Label
 from ._flows.models import Picture
 from ._flows.shared import DatasetRef, DraftRef, ModelRef, TaskRef
+from ._flows.webhooks import WebhookRef
 from .draft_models import Accepted, Added, DraftExample, Suggested
-from .models import Advice, Answer, Doubt, Example, File, ImageAnswer, LeaderboardItem, Mistake, TaskEvent, Trial
+from .models import (
+    Advice,
+    Answer,
+    Delivery,
+    Doubt,
+    Example,
+    File,
+    ImageAnswer,
+    LeaderboardItem,
+    Mistake,
+    TaskEvent,
+    Trial,
+    Webhook,
+)
 from .spec import TaskSpec
 from .things import Dataset, Draft, Model, Task, bind
 
@@ -53,9 +67,19 @@ class Datasets(_Part):
         """Makes a data set without content; ``upload`` fills it."""
         return self._client._run(flows.datasets.create(Dataset, name, kind, labels))
 
-    def upload(self, dataset: DatasetRef, source: str | os.PathLike[str], *, progress: bool | None = None) -> Dataset:
-        """Fills a data set that is empty or was refused, as ``push`` does."""
-        return self._client._run(flows.datasets.upload(Dataset, dataset, source, progress))
+    def upload(
+        self,
+        dataset: DatasetRef,
+        source: str | os.PathLike[str],
+        *,
+        resume: str | None = None,
+        progress: bool | None = None,
+    ) -> Dataset:
+        """Fills a data set that is empty or was refused, as ``push`` does.
+
+        Parts that were sent are kept for a week: ``resume`` goes on with the ``upload`` of an ``UploadInterrupted``.
+        """
+        return self._client._run(flows.datasets.upload(Dataset, dataset, source, resume, progress))
 
     def get(self, dataset: DatasetRef) -> Dataset:
         """State, classes, counts by split and audit."""
@@ -321,3 +345,27 @@ class Drafts(_Part):
     def seal(self, draft: DraftRef, *, name: str | None = None) -> Dataset:
         """Makes a data set of the labelled pictures; the draft stays."""
         return self._client._run(flows.drafts.seal(Dataset, draft, name))
+
+
+class Webhooks(_Part):
+    """Addresses that are told of each change of a study's state and each model; see ``verify_webhook``."""
+
+    def create(self, url: str) -> Webhook:
+        """Makes a webhook: https, and a host of the public internet. Its ``secret`` is told this once."""
+        return self._client._run(flows.webhooks.create(url))
+
+    def get(self, webhook: WebhookRef) -> Webhook:
+        """One webhook."""
+        return self._client._run(flows.webhooks.get(webhook))
+
+    def list(self) -> builtins.list[Webhook]:
+        """Every webhook, oldest first."""
+        return self._client._run(flows.webhooks.every())
+
+    def deliveries(self, webhook: WebhookRef) -> builtins.list[Delivery]:
+        """What was told last, and what went wrong; the newest first."""
+        return self._client._run(flows.webhooks.deliveries(webhook))
+
+    def delete(self, webhook: WebhookRef) -> None:
+        """Removes a webhook and what was to be told to it."""
+        self._client._run(flows.webhooks.delete(webhook))

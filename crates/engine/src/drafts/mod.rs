@@ -64,11 +64,11 @@ fn key(id: &DraftId) -> String {
 fn class_names(given: &[String], limits: &Limits) -> Result<Vec<String>, EngineError> {
     let refuse = |what: String| Err(EngineError::refused(ErrorCode::InvalidRequest, what));
     let mut names: Vec<String> = Vec::new();
-    for (i, name) in given.iter().enumerate() {
-        let name = name.trim();
-        let length = name.chars().count();
-        if length == 0 || length > 200 || name.chars().any(char::is_control) {
-            return refuse(format!("`classes/{i}`: a class's name has 1 to 200 characters, not only spaces"));
+    for (i, given) in given.iter().enumerate() {
+        let name = given.trim();
+        if name.is_empty() || given.chars().count() > 200 || given.chars().any(char::is_control) {
+            let what = "a class's name has 1 to 200 characters, not only spaces and no control characters";
+            return refuse(format!("`classes/{i}`: {what}"));
         }
         if names.iter().any(|other| other == name) {
             return refuse(format!("`classes/{i}`: `{name}` was named before; name it once"));

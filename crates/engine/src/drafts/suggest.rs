@@ -156,6 +156,10 @@ impl Service {
             let what = "name `examples`, or how much doubt a label may have (`at_most_doubt`, 0 to 1)";
             return Err(EngineError::refused(ErrorCode::InvalidRequest, what));
         }
+        if wanted.at_most_doubt.is_some_and(|doubt| !(0.0..=1.0).contains(&doubt)) {
+            let what = "`at_most_doubt` is a share from 0 to 1";
+            return Err(EngineError::refused(ErrorCode::InvalidRequest, what));
+        }
         let meta = &self.store().meta;
         Ok(meta.accept_suggestions(id, wanted.examples.as_deref(), wanted.at_most_doubt, now_ms()).await?)
     }

@@ -57,8 +57,10 @@ pub(crate) async fn cancel(app: App, Path(id): Path<String>, headers: HeaderMap,
 pub(crate) async fn resume(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = task_id(&id)?;
     let more: MoreBudget = body.parse_or_default()?;
-    if more.trials == Some(0) || more.seconds.is_some_and(|s| s.is_nan() || s <= 0.0) {
-        return Err(Problem::request("`seconds` and `trials` are added to the budget and must be above 0"));
+    if more.trials.is_some_and(|n| !(1..=100_000).contains(&n)) || more.seconds.is_some_and(|s| s.is_nan() || s <= 0.0)
+    {
+        let detail = "`seconds` and `trials` are added to the budget and must be above 0, of trials 100000 at most";
+        return Err(Problem::request(detail));
     }
     let more = Budget { seconds: more.seconds, trials: more.trials };
     let service = app.service().clone();

@@ -23,10 +23,11 @@ pub(crate) struct NewUpload {
     #[schema(value_type = String)]
     dataset: DatasetId,
     /// Bytes of the whole archive.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 10737418240000u64)]
     bytes: u64,
     /// Bytes of each part but the last, 65536 to 1073741824; left out, 33554432 or what 10,000 parts need.
     #[serde(default)]
+    #[schema(minimum = 65536, maximum = 1073741824)]
     part_bytes: Option<u64>,
 }
 

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use kindling_spec::WebhookId;
+use kindling_spec::{ErrorCode, WebhookId};
 use kindling_store::{DeliveryState, WebhookRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -96,7 +96,8 @@ pub(crate) async fn create(app: App, headers: HeaderMap, body: JsonBody) -> Answ
     let project = app.project().clone();
     let there = app.meta().webhooks(&project).await?.len();
     if there >= MOST {
-        return Err(Problem::request(format!("there are {there} webhooks, the most allowed; remove one first")));
+        let detail = format!("there are {there} webhooks, the most a project may have; remove one first");
+        return Err(Problem::new(ErrorCode::QuotaExceeded, detail));
     }
     let meta = app.service().store().meta.clone();
     idempotency::once(&app, "POST /v1/webhooks", &headers, &body.0, async move {

@@ -8,6 +8,7 @@ use kindling_spec::ErrorCode;
 use kindling_store::KeyRecord;
 use maud::{Markup, html};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::dataset::encode;
 use super::{page, plain};
@@ -26,9 +27,13 @@ pub(crate) struct Target {
     next: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Given {
+/// What the form sends.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct LogIn {
+    /// The key.
     key: String,
+    /// The page to go to afterwards.
+    #[schema(required = false, nullable = false)]
     next: Option<String>,
 }
 
@@ -116,7 +121,7 @@ pub(crate) async fn take(State(host): State<Host>, request: Request) -> Result<R
     let (address, secure) = (address_of(&request), is_secure(request.headers()));
     let too_large = || Problem::request("the form is too large").with_status(StatusCode::PAYLOAD_TOO_LARGE);
     let body = read_within(request, FORM_BYTES, host.config().json_time, too_large).await?;
-    let Given { key, next } = parse(body.into()).await?;
+    let LogIn { key, next } = parse(body.into()).await?;
     let (service, next) = (host.whole_service(), onward(next.as_deref()));
     if !host.access().has_keys(service).await? {
         return Ok(Redirect::to(next).into_response());
@@ -136,13 +141,13 @@ pub(crate) async fn take(State(host): State<Host>, request: Request) -> Result<R
     }
 }
 
-async fn parse(body: Body) -> Result<Given, Problem> {
+async fn parse(body: Body) -> Result<LogIn, Problem> {
     let form = Request::builder()
         .method(Method::POST)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(body)
         .map_err(Problem::internal)?;
-    let read = Form::<Given>::from_request(form, &()).await;
+    let read = Form::<LogIn>::from_request(form, &()).await;
     read.map(|Form(given)| given).map_err(|error| Problem::request(format!("the form cannot be read: {error}")))
 }
 

@@ -28,7 +28,7 @@ pub(crate) use doubts::show as doubts;
 pub(crate) use fleet::{live as fleet_live, show as fleet};
 pub(crate) use home::show as home;
 pub(crate) use label::show as label;
-pub(crate) use login::{address as login_address, leave as log_out, show as login, take as log_in};
+pub(crate) use login::{LogIn, address as login_address, leave as log_out, show as login, take as log_in};
 pub(crate) use model::show as model;
 pub(crate) use task::{live as task_live, show as task};
 

@@ -64,8 +64,7 @@ fn missing(id: &AnalysisId) -> StoreError {
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &AnalysisId) -> Result<AnalysisRecord> {
-    let row = sqlx::query("SELECT * FROM analyses WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| missing(id))?)
+    read(&super::row(db, "analyses", Noun::Analysis, id.as_str()).await?)
 }
 
 pub(super) async fn latest(db: &SqlMetadata, kind: AnalysisKind, subject: &str) -> Result<Option<AnalysisRecord>> {

@@ -22,10 +22,6 @@ fn read(row: &DbRow) -> Result<DatasetRecord> {
     })
 }
 
-fn missing(id: &DatasetId) -> StoreError {
-    StoreError::NotFound { what: Noun::Dataset, id: id.to_string() }
-}
-
 pub(super) async fn create(db: &SqlMetadata, record: &DatasetRecord) -> Result<()> {
     sqlx::query(
         "INSERT INTO datasets (id, project, name, kind, labels, state, problem, hash, summary, created_at, updated_at)
@@ -52,8 +48,7 @@ pub(super) async fn create(db: &SqlMetadata, record: &DatasetRecord) -> Result<(
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &DatasetId) -> Result<DatasetRecord> {
-    let row = sqlx::query("SELECT * FROM datasets WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| missing(id))?)
+    read(&super::row(db, "datasets", Noun::Dataset, id.as_str()).await?)
 }
 
 pub(super) async fn page(
@@ -62,15 +57,7 @@ pub(super) async fn page(
     after: Option<&DatasetId>,
     limit: u32,
 ) -> Result<Vec<DatasetRecord>> {
-    sqlx::query("SELECT * FROM datasets WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3")
-        .bind(after.map(DatasetId::as_str))
-        .bind(project.map(ProjectId::as_str))
-        .bind(i64::from(limit))
-        .fetch_all(&db.reader)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+    super::page(db, "datasets", project, after.map(DatasetId::as_str), limit).await?.iter().map(read).collect()
 }
 
 pub(super) async fn update(

@@ -74,8 +74,7 @@ pub(super) async fn create(db: &SqlMetadata, record: &DraftRecord) -> Result<()>
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &DraftId) -> Result<DraftRecord> {
-    let row = sqlx::query("SELECT * FROM drafts WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| missing(id))?)
+    read(&super::row(db, "drafts", Noun::Draft, id.as_str()).await?)
 }
 
 pub(super) async fn page(
@@ -84,17 +83,7 @@ pub(super) async fn page(
     after: Option<&DraftId>,
     limit: u32,
 ) -> Result<Vec<DraftRecord>> {
-    sqlx::query(
-        "SELECT * FROM drafts WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3",
-    )
-    .bind(after.map(DraftId::as_str))
-    .bind(project.map(ProjectId::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(&db.reader)
-    .await?
-    .iter()
-    .map(read)
-    .collect()
+    super::page(db, "drafts", project, after.map(DraftId::as_str), limit).await?.iter().map(read).collect()
 }
 
 pub(super) async fn counts(db: &SqlMetadata, id: &DraftId) -> Result<DraftCounts> {

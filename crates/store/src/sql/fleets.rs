@@ -66,8 +66,7 @@ pub(super) async fn create(db: &SqlMetadata, record: &FleetRecord, posted: &[Tas
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &FleetId) -> Result<FleetRecord> {
-    let row = sqlx::query("SELECT * FROM fleets WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    let row = row.ok_or_else(|| StoreError::NotFound { what: Noun::Fleet, id: id.to_string() })?;
+    let row = super::row(db, "fleets", Noun::Fleet, id.as_str()).await?;
     Ok(FleetRecord { members: members(db, id).await?, ..read(&row)? })
 }
 
@@ -77,14 +76,7 @@ pub(super) async fn page(
     after: Option<&FleetId>,
     limit: u32,
 ) -> Result<Vec<FleetRecord>> {
-    let rows = sqlx::query(
-        "SELECT * FROM fleets WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3",
-    )
-    .bind(after.map(FleetId::as_str))
-    .bind(project.map(ProjectId::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(&db.reader)
-    .await?;
+    let rows = super::page(db, "fleets", project, after.map(FleetId::as_str), limit).await?;
     let mut records = Vec::new();
     for row in &rows {
         let record = read(row)?;

@@ -42,9 +42,7 @@ pub(super) async fn create(db: &SqlMetadata, record: &KeyRecord) -> Result<()> {
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &KeyId) -> Result<KeyRecord> {
-    let row =
-        sqlx::query("SELECT * FROM access_keys WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| StoreError::NotFound { what: Noun::Key, id: id.to_string() })?)
+    read(&super::row(db, "access_keys", Noun::Key, id.as_str()).await?)
 }
 
 pub(super) async fn all(db: &SqlMetadata, project: Option<&ProjectId>) -> Result<Vec<KeyRecord>> {

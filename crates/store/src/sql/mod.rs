@@ -29,7 +29,7 @@ use kindling_spec::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sqlx::{Decode, Row as _, Transaction, Type};
+use sqlx::{AssertSqlSafe, Decode, Row as _, Transaction, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
     DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event,
     FileRecord, FleetRecord, Job, KeyRecord, Metadata, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped,
     Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage,
-    WebhookRecord, WorkerRecord,
+    WebhookRecord, WorkerRecord, owners::Owners,
 };
 
 pub(crate) type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -47,6 +47,7 @@ pub(crate) type Tx = Transaction<'static, Db>;
 pub(crate) struct SqlMetadata {
     pub(super) writer: DbPool,
     pub(super) reader: DbPool,
+    pub(super) owners: Owners,
 }
 
 /// A row being read, with the names to tell when it cannot be.
@@ -132,6 +133,28 @@ fn constraint(
     }
 }
 
+/// The row of a table that has this id.
+async fn row(db: &SqlMetadata, table: &'static str, what: Noun, id: &str) -> Result<DbRow> {
+    let sql = format!("SELECT * FROM {table} WHERE id = $1");
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_optional(&db.reader).await?;
+    row.ok_or_else(|| StoreError::NotFound { what, id: id.to_owned() })
+}
+
+/// A page of a table's rows, newest first; of one project or of all.
+async fn page(
+    db: &SqlMetadata,
+    table: &'static str,
+    project: Option<&ProjectId>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<DbRow>> {
+    let sql = format!(
+        "SELECT * FROM {table} WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(project.map(ProjectId::as_str)).bind(i64::from(limit));
+    Ok(rows.fetch_all(&db.reader).await?)
+}
+
 #[async_trait]
 impl Metadata for SqlMetadata {
     async fn ping(&self) -> Result<()> {
@@ -164,7 +187,14 @@ impl Metadata for SqlMetadata {
         projects::usage(self, id, now).await
     }
     async fn project_of(&self, what: Noun, id: &str) -> Result<Option<ProjectId>> {
-        projects::of(self, what, id).await
+        if let Some(project) = self.owners.get(what, id) {
+            return Ok(Some(project));
+        }
+        let found = projects::of(self, what, id).await?;
+        if let Some(project) = &found {
+            self.owners.put(what, id, project);
+        }
+        Ok(found)
     }
 
     async fn create_key(&self, record: &KeyRecord) -> Result<()> {

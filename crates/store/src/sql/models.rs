@@ -111,8 +111,7 @@ pub(super) async fn revise(
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &ModelId) -> Result<ModelRecord> {
-    let row = sqlx::query("SELECT * FROM models WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| StoreError::NotFound { what: Noun::Model, id: id.to_string() })?)
+    read(&super::row(db, "models", Noun::Model, id.as_str()).await?)
 }
 
 pub(super) async fn of_task(db: &SqlMetadata, task: &TaskId) -> Result<Vec<ModelRecord>> {

@@ -42,8 +42,7 @@ pub(super) async fn create(db: &SqlMetadata, record: &ProjectRecord) -> Result<(
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &ProjectId) -> Result<ProjectRecord> {
-    let row = sqlx::query("SELECT * FROM projects WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| missing(id))?)
+    read(&super::row(db, "projects", Noun::Project, id.as_str()).await?)
 }
 
 pub(super) async fn all(db: &SqlMetadata) -> Result<Vec<ProjectRecord>> {

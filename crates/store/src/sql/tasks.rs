@@ -85,8 +85,7 @@ pub(super) async fn insert(tx: &mut Tx, record: &TaskRecord) -> Result<()> {
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &TaskId) -> Result<TaskRecord> {
-    let row = sqlx::query("SELECT * FROM tasks WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| missing(id))?)
+    read(&super::row(db, "tasks", Noun::Task, id.as_str()).await?)
 }
 
 pub(super) async fn page(
@@ -95,17 +94,7 @@ pub(super) async fn page(
     after: Option<&TaskId>,
     limit: u32,
 ) -> Result<Vec<TaskRecord>> {
-    sqlx::query(
-        "SELECT * FROM tasks WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR project = $2) ORDER BY id DESC LIMIT $3",
-    )
-    .bind(after.map(TaskId::as_str))
-    .bind(project.map(ProjectId::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(&db.reader)
-    .await?
-    .iter()
-    .map(read)
-    .collect()
+    super::page(db, "tasks", project, after.map(TaskId::as_str), limit).await?.iter().map(read).collect()
 }
 
 pub(super) async fn active(db: &SqlMetadata) -> Result<Vec<TaskRecord>> {

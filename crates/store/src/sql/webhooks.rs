@@ -16,10 +16,6 @@ fn read(row: &DbRow) -> Result<WebhookRecord> {
     })
 }
 
-fn missing(id: &WebhookId) -> StoreError {
-    StoreError::NotFound { what: Noun::Webhook, id: id.to_string() }
-}
-
 pub(super) async fn create(db: &SqlMetadata, record: &WebhookRecord) -> Result<()> {
     sqlx::query("INSERT INTO webhooks (id, project, url, secret, created_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(record.id.as_str())
@@ -37,8 +33,7 @@ pub(super) async fn create(db: &SqlMetadata, record: &WebhookRecord) -> Result<(
 }
 
 pub(super) async fn get(db: &SqlMetadata, id: &WebhookId) -> Result<WebhookRecord> {
-    let row = sqlx::query("SELECT * FROM webhooks WHERE id = $1").bind(id.as_str()).fetch_optional(&db.reader).await?;
-    read(&row.ok_or_else(|| missing(id))?)
+    read(&super::row(db, "webhooks", Noun::Webhook, id.as_str()).await?)
 }
 
 pub(super) async fn of_project(db: &SqlMetadata, project: &ProjectId) -> Result<Vec<WebhookRecord>> {

@@ -1,5 +1,5 @@
 """Every operation as a flow, by what it is about."""
 
-from . import datasets, drafts, models, tasks
+from . import datasets, drafts, models, tasks, webhooks
 
-__all__ = ["datasets", "drafts", "models", "tasks"]
+__all__ = ["datasets", "drafts", "models", "tasks", "webhooks"]

@@ -23,8 +23,10 @@ def create(kind: type[DatasetT], name: str, task_kind: str, labels: str | None) 
     return call(kind, "createDataset", json=wanted)
 
 
-def upload(kind: type[DatasetT], dataset: DatasetRef, source: str | os.PathLike[str], shown: Shown) -> Flow[DatasetT]:
-    return _upload.upload(kind, id_of(dataset), source, shown)
+def upload(
+    kind: type[DatasetT], dataset: DatasetRef, source: str | os.PathLike[str], resume: str | None, shown: Shown
+) -> Flow[DatasetT]:
+    return _upload.upload(kind, id_of(dataset), source, resume, shown)
 
 
 def get(kind: type[DatasetT], dataset: DatasetRef) -> Flow[DatasetT]:

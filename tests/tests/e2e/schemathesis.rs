@@ -1,0 +1,39 @@
+//! The running service against its own OpenAPI document (`tests/schemathesis.sh`).
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::binary;
+
+/// Seconds that requests are made up and sent; what is drawn is the same each time, how far it comes is not.
+const SECONDS: &str = "35";
+
+#[test]
+fn the_service_keeps_to_its_openapi_document() {
+    let command = match std::env::var("KINDLING_TEST_SCHEMATHESIS") {
+        Err(_) => {
+            println!(
+                "skipped: KINDLING_TEST_SCHEMATHESIS names the command; KINDLING_TEST_SCHEMATHESIS=1 demands it of PATH"
+            );
+            return;
+        }
+        Ok(value) if value == "1" => "schemathesis".to_owned(),
+        Ok(command) => command,
+    };
+    let version = Command::new(&command).arg("--version").output();
+    assert!(version.is_ok_and(|o| o.status.success()), "`{command} --version` fails: `pip install schemathesis`");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis.sh");
+    let ran = Command::new("bash")
+        .arg(script)
+        .arg(SECONDS)
+        .env("KINDLING", binary())
+        .env("SCHEMATHESIS", &command)
+        .env("SEED", "1")
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}\n{err}");
+    // Status 0 with nothing asked would be no test.
+    let generated = out.lines().find_map(|line| line.trim().split_once(" generated, ")?.0.parse::<u32>().ok());
+    assert!(generated.is_some_and(|count| count >= 73), "{out}\n{err}");
+}
