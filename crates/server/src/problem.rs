@@ -225,6 +225,12 @@ pub fn about(code: ErrorCode) -> About {
              Retry-After header says how long; otherwise delete what is not needed, or ask who runs the service for more \
              (`kindling projects quota`).",
         ),
+        ErrorCode::Unavailable => (
+            S::SERVICE_UNAVAILABLE,
+            "What the service keeps is out of reach",
+            "Its database or its object store does not answer, or has too much to do. Nothing is lost; try again after \
+             the seconds in the Retry-After header. /readyz says what is out of reach.",
+        ),
         ErrorCode::Internal => (
             S::INTERNAL_SERVER_ERROR,
             "Something failed inside the service",
@@ -396,7 +402,7 @@ mod tests {
         let mut titles: Vec<_> = ErrorCode::ALL.iter().map(|code| about(*code).title).collect();
         for code in ErrorCode::ALL {
             let about = about(*code);
-            assert!(about.status.is_client_error() || *code == ErrorCode::Internal, "{code}");
+            assert!(about.status.is_client_error() || [ErrorCode::Internal, ErrorCode::Unavailable].contains(code), "{code}");
             assert!(about.explanation.ends_with('.') && !about.title.ends_with('.'), "{code}");
         }
         titles.sort_unstable();

@@ -79,6 +79,8 @@ words!(
         RateLimited = "rate_limited",
         /// The project has used up what it may use.
         QuotaExceeded = "quota_exceeded",
+        /// The database or the object store cannot be reached, or has too much to do.
+        Unavailable = "unavailable",
         /// Something of ours failed; the log says what.
         Internal = "internal",
     }
