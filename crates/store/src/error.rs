@@ -4,7 +4,7 @@ use kindling_spec::{DatasetState, ErrorCode};
 use std::path::PathBuf;
 
 /// What a missing or doubled record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Noun {
     /// A data set.
     Dataset,
