@@ -201,7 +201,7 @@ fn uploads() -> Vec<Route> {
             o("beginUpload", "Begins an upload in parts, for archives of many gigabytes and connections that break.")
                 .about(
                     "Parts are sent in any order, several at a time; what was received stays when a connection breaks. \
-                     GET tells which parts are here. An upload that is not completed within a week is dropped.",
+                     GET tells which parts are here. An upload that is not completed is dropped after a week, or after the days that the service was told.",
                 )
                 .takes::<NewUpload>()
                 .once()
@@ -473,6 +473,13 @@ fn tasks() -> Vec<Route> {
                 .gives::<TaskWithProgress>(200, "The task.")
                 .problems(&[E::TaskNotFound]),
         ),
+        delete(
+            "/v1/tasks/{id}",
+            t::delete,
+            o("deleteTask", "Deletes a task that is over, with its trials, models and their files.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::TaskNotFound, E::TaskState]),
+        ),
         post(
             "/v1/tasks/{id}/cancel",
             t::cancel,
@@ -572,6 +579,13 @@ fn fleets() -> Vec<Route> {
                 .gives::<Fleet>(200, "The fleet.")
                 .problems(&[E::FleetNotFound]),
         ),
+        delete(
+            "/v1/fleets/{id}",
+            f::delete,
+            o("deleteFleet", "Deletes a fleet that is over, with its tasks and their models.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::FleetNotFound, E::FleetState]),
+        ),
         post(
             "/v1/fleets/{id}/cancel",
             f::cancel,
@@ -620,6 +634,13 @@ fn models() -> Vec<Route> {
             o("getModel", "The model card.")
                 .gives_bytes(200, "application/json", "Task, data, figures with intervals, cost, checks.")
                 .problems(&[E::ModelNotFound]),
+        ),
+        delete(
+            "/v1/models/{id}",
+            m::delete,
+            o("deleteModel", "Deletes a model of a task that is over, with its files.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::ModelNotFound, E::TaskState]),
         ),
         get(
             "/v1/models/{id}/files",
@@ -713,10 +734,19 @@ fn service() -> Vec<Route> {
         get(
             "/readyz",
             api::health::ready,
-            o("getReadiness", "Whether database, queue, object store and disk work.")
+            o("getReadiness", "Whether database, queue, object store and disk can be written and read.")
                 .public()
-                .gives::<api::health::Readiness>(200, "They do.")
-                .gives::<api::health::Readiness>(503, "One of them does not."),
+                .about("A problem says which cannot, or that the service is stopping. A tiny file is written and removed, every few seconds at most.")
+                .gives::<api::health::Readiness>(200, "They can.")
+                .problems(&[E::Unavailable]),
+        ),
+        get(
+            "/v1/service",
+            api::service::show,
+            o("getService", "Workers, queue, storage by project and duties of the whole service.")
+                .scope(Scope::Admin)
+                .about("Some seconds old at most. What workers do is told of the key's own project.")
+                .gives::<api::service::ServiceView>(200, "The service."),
         ),
         get(
             "/metrics",
@@ -783,6 +813,11 @@ fn page_routes() -> Vec<Route> {
             "/fleets/{id}/live",
             pages::fleet_live,
             o("showFleetLive", "The parts of a fleet's page that change.").problems(&[E::FleetNotFound]),
+        ),
+        get(
+            "/service",
+            pages::service,
+            o("showService", "Workers, queue, storage and duties, for who runs the service.").scope(Scope::Admin),
         ),
         get("/models/{id}", pages::model, o("showModel", "A model.").problems(&[E::ModelNotFound])),
         get(
