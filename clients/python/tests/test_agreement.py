@@ -15,8 +15,8 @@ from kindling_client._operations import ONCE, OPERATIONS
 #: What the client leaves to others: the pages, what is for monitors, fleets, bundles, whose files it fetches and checks
 #: one by one, and the upload in one piece, for it sends archives in parts.
 LEFT_OUT = {
-    "getHealth", "getMetrics", "getOpenApi", "getFleetSpecSchema", "getBundle",
-    "createFleet", "listFleets", "getFleet", "cancelFleet", "getFleetReport", "getFleetBundle",
+    "getHealth", "getMetrics", "getService", "getOpenApi", "getFleetSpecSchema", "getBundle",
+    "createFleet", "listFleets", "getFleet", "cancelFleet", "deleteFleet", "getFleetReport", "getFleetBundle",
     "uploadContent",
 }  # fmt: skip
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from conftest import SMALL, Study
 
-from kindling_client import Budget, Constraints, Kindling, KindlingError, TaskSpec
+from kindling_client import Budget, Constraints, Kindling, KindlingError, Problem, TaskSpec
 
 
 def test_a_folder_becomes_a_data_set(client: Kindling, study: Study, pictures: Path) -> None:
@@ -142,6 +143,14 @@ def test_the_same_key_gives_the_same_task_and_a_task_can_be_cancelled(client: Ki
     ).cancel()
     over = first.cancel().wait(progress=False)
     assert over.state == "cancelled" and over.spec["constraints"] == {"max_macs": 2_000_000}
+    for _ in range(100):
+        try:
+            over.delete()
+            break
+        except Problem as problem:
+            assert problem.code == "task_state", "its workers let go within a second or two"
+            time.sleep(0.1)
+    assert over.id not in [one.id for one in client.tasks.list()]
 
 
 def test_labels_are_changed_in_a_new_version(study: Study) -> None:

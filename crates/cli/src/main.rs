@@ -17,6 +17,7 @@ mod place;
 mod running;
 mod sse;
 mod study;
+mod telemetry;
 
 use clap::{Parser, Subcommand};
 use commands::{
@@ -26,7 +27,6 @@ use commands::{
 use failure::{EXIT_CODES, Failure};
 use fetch::Fetch;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// Give it examples and limits; get small trained neural networks that run anywhere.
 #[derive(Parser)]
@@ -115,26 +115,19 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// The log goes to standard error; `KINDLING_LOG` chooses what is in it, `KINDLING_LOG_JSON=1` its form.
-fn log(command: &Command) {
-    let usual = match command {
+/// What is logged unless `KINDLING_LOG` says otherwise.
+fn usual_log(command: &Command) -> &'static str {
+    match command {
         Command::Serve(_) | Command::Worker(_) | Command::Analyse(_) => {
-            "info,tract=warn,wgpu=warn,naga=warn,sqlx=warn,cubecl=warn"
+            "info,tract=warn,wgpu=warn,naga=warn,sqlx=warn,cubecl=warn,opentelemetry=warn"
         }
         _ => "error",
-    };
-    let filter = EnvFilter::try_from_env("KINDLING_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::env::var("KINDLING_LOG_JSON").is_ok_and(|v| v == "1") {
-        log.json().init();
-    } else {
-        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
     }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log(&cli.command);
+    let _telemetry = telemetry::start(usual_log(&cli.command));
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

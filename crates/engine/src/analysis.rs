@@ -31,7 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 const OPEN: [AnalysisState; 2] = [AnalysisState::Waiting, AnalysisState::Running];
 
-fn file_key(id: &AnalysisId) -> String {
+pub(crate) fn file_key(id: &AnalysisId) -> String {
     format!("analyses/{id}.json")
 }
 
@@ -91,14 +91,6 @@ impl Service {
             _ => None,
         };
         Ok(Some(AnalysisView { record, report }))
-    }
-
-    /// Forgets everything found about a subject that is gone.
-    pub(crate) async fn delete_analyses(&self, subject: &str) -> Result<(), EngineError> {
-        for id in self.store().meta.delete_analyses(subject).await? {
-            self.store().files.delete(&file_key(&id)).await?;
-        }
-        Ok(())
     }
 }
 

@@ -271,8 +271,8 @@ impl Service {
         match self.store().meta.delete_dataset(id).await? {
             Deletion::Deleted => {
                 self.dataset_cache().forget(id);
-                self.store().files.delete_prefix(&key(id)).await?;
-                self.delete_analyses(id.as_str()).await
+                self.clear_away().await;
+                Ok(())
             }
             Deletion::InUse => Err(EngineError::refused(
                 ErrorCode::DatasetInUse,

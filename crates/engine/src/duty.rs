@@ -2,7 +2,7 @@
 
 use kindling_store::StoreError;
 
-use crate::{Service, clock::now_ms};
+use crate::{Service, clock::now_ms, machine};
 
 /// How long a duty stays with who fell silent.
 const LEASE_MS: i64 = 10_000;
@@ -19,7 +19,7 @@ pub(crate) struct Duty {
 
 impl Duty {
     pub(crate) fn new(service: Service, name: &'static str) -> Self {
-        let who = format!("{}-{}", std::process::id(), kindling_spec::UploadId::new());
+        let who = format!("{} {} {}", machine::name(), std::process::id(), kindling_spec::UploadId::new());
         Self { service, name, who, until: i64::MIN }
     }
 

@@ -119,6 +119,9 @@ impl Service {
         if revised {
             self.model_cache().forget(id);
             store.files.delete_prefix(&key).await?;
+        } else if self.model(id).await.is_err() {
+            // It was deleted meanwhile; what another has added is under the same key.
+            store.files.delete_prefix(&new_key).await?;
         }
         Ok(revised)
     }

@@ -22,6 +22,7 @@ mod finishing;
 mod fleet;
 mod fleets;
 mod kinds;
+mod machine;
 mod models;
 mod pretrained;
 mod quota;
@@ -30,6 +31,7 @@ mod release;
 mod scheduler;
 mod service;
 mod space;
+mod sweep;
 mod tasks;
 mod teacher;
 mod unknown;
@@ -51,10 +53,12 @@ pub use fleets::{
     FleetComparison, FleetContent, FleetCost, FleetDifference, FleetFile, FleetReport, FleetSide, FleetStatus,
     MemberStatus,
 };
+pub use machine::resident_bytes;
 pub use models::{LeaderboardEntry, Mistake, Object, Pick, Prediction, Said, TestAnswers, say};
 pub use relabel::ChangeRequest;
 pub use scheduler::{Scheduler, run_scheduler};
 pub use service::Service;
 pub use space::Plan;
+pub use sweep::{Retention, run_sweeper};
 pub use tasks::Progress;
 pub use worker::{WorkerOptions, run_worker};

@@ -165,6 +165,9 @@ pub struct Mistake {
     pub probability: f32,
 }
 
+/// The revisions there may be: as it was released, and with the files that are made last.
+pub(crate) const REVISIONS: [u32; 2] = [0, 1];
+
 /// The key of a model's bundle among the files; each revision has its own.
 pub(crate) fn bundle_key(id: &ModelId, revision: u32) -> String {
     match revision {

@@ -99,7 +99,6 @@ impl Scheduler {
         if now.saturating_sub(self.tidied_at) >= TIDY_MS {
             self.tidied_at = now;
             self.service.refuse_abandoned(now).await?;
-            self.service.sweep_uploads(now).await?;
         }
         let mut tasks = store.meta.active_tasks().await?;
         // Of a fleet one task runs after the other, so that to the rest it is one task.

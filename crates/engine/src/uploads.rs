@@ -15,10 +15,8 @@ const PART_BYTES: u64 = 32 << 20;
 const PARTS: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 /// Parts of one upload.
 const MOST_PARTS: u64 = 10_000;
-/// An upload that nobody completed by then is dropped.
-const KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
 
-fn prefix(id: &UploadId) -> String {
+pub(crate) fn prefix(id: &UploadId) -> String {
     format!("uploads/{id}")
 }
 
@@ -197,21 +195,11 @@ impl Service {
     /// # Errors
     /// There is none of this id.
     pub async fn drop_upload(&self, id: &UploadId) -> Result<(), EngineError> {
-        let known = self.store().meta.delete_upload(id).await?;
-        self.store().files.delete_prefix(&prefix(id)).await?;
-        if known {
+        if self.store().meta.delete_upload(id).await? {
+            self.clear_away().await;
             return Ok(());
         }
         Err(EngineError::refused(ErrorCode::UploadNotFound, format!("there is no upload {id}")))
-    }
-
-    /// Drops what nobody completed.
-    pub(crate) async fn sweep_uploads(&self, now: i64) -> Result<(), EngineError> {
-        for upload in self.store().meta.uploads_before(now - KEPT_MS).await? {
-            tracing::info!(upload = %upload.id, dataset = %upload.dataset, "an upload that nobody completed is dropped");
-            self.drop_upload(&upload.id).await?;
-        }
-        Ok(())
     }
 }
 

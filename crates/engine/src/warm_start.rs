@@ -4,7 +4,7 @@ use kindling_data::{Dataset, View};
 use kindling_graph::{Graph, Weights};
 use kindling_models::{backbones::pretrained_weights, build_graph};
 use kindling_spec::{ModelId, SpecError, Split, TaskKind, TaskSpec, TaskState, WarmStart};
-use kindling_store::TaskRecord;
+use kindling_store::{StoreError, TaskRecord};
 use kindling_train::Checkpoint;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -146,7 +146,11 @@ impl Service {
         seed: u64,
     ) -> Result<Option<Weights>, EngineError> {
         let meta = &self.store().meta;
-        let model = meta.model(model).await?;
+        // A person may have deleted it since the study was planned.
+        let model = match meta.model(model).await {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            model => model?,
+        };
         let trial = meta.trial(&model.trial).await?;
         let Some(key) = trial.checkpoint else { return Ok(None) };
         let told = model.card.get("labels").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);

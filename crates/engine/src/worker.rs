@@ -9,7 +9,9 @@ use kindling_data::{Dataset, Limits};
 use kindling_export::{EnergyMeter, measure_latency};
 use kindling_search::pareto_front;
 use kindling_spec::{TaskId, TrialId, TrialState};
-use kindling_store::{Beat, Job, ModelRecord, Outage, Place, RungResult, TaskRecord, TrialRecord, WorkerRecord};
+use kindling_store::{
+    Beat, Job, ModelRecord, Outage, Place, RungResult, StoreError, TaskRecord, TrialRecord, WorkerRecord,
+};
 use kindling_train::{
     Hyperparameters, OpenDevice, RungInput, RungOutcome, TrainError, TrialConfig, open_device, run_rung,
 };
@@ -17,13 +19,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::error::blocking;
 use crate::kinds::Validated;
 use crate::models::{answers_key, bundle_key, mistakes_key};
 use crate::release::{Release, Released, making_cost};
 use crate::scheduler::export_reserve;
-use crate::{EngineError, Plan, Service, clock::now_ms};
+use crate::{EngineError, Plan, Service, clock::now_ms, machine};
 
 /// How often a worker says that it lives and hears whether its task does.
 const BEAT: Duration = Duration::from_millis(500);
@@ -140,10 +143,12 @@ impl Worker {
                 let record = WorkerRecord {
                     name: name.clone(),
                     pid: std::process::id(),
+                    machine: machine::name().to_owned(),
                     device: device.clone(),
                     started_at,
                     seen_at: now_ms(),
                     trial: at.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                    resident_bytes: machine::resident_bytes(),
                 };
                 if let Err(error) = service.store().meta.worker_seen(&record).await {
                     tracing::warn!(%error, "the worker could not say that it lives");
@@ -164,7 +169,21 @@ impl Worker {
                 store.meta.claim_trial(&delivery.job.trial, delivery.job.rung, &self.name, now_ms()).await?
             {
                 self.set_at(Some(trial.id.clone()));
-                let result = self.work(&delivery.job, trial).await;
+                // For who collects traces.
+                let span = tracing::info_span!(
+                    target: "traces",
+                    "rung",
+                    otel.kind = "consumer",
+                    otel.status_code = tracing::field::Empty,
+                    kindling.task = %trial.task,
+                    kindling.trial = %trial.id,
+                    kindling.rung = trial.rung,
+                    kindling.worker = self.name,
+                );
+                let result = self.work(&delivery.job, trial).instrument(span.clone()).await;
+                if result.is_err() {
+                    span.record("otel.status_code", "ERROR");
+                }
                 self.set_at(None);
                 result?;
             }
@@ -398,8 +417,13 @@ impl Worker {
         }
         store.files.put_bytes(&mistakes_key(&record.id), serde_json::to_vec(mistakes)?).await?;
         store.files.put_bytes(&answers_key(&record.id), serde_json::to_vec(answers)?).await?;
-        if !store.meta.add_model(record).await? {
-            // Made already, before an earlier worker on this rung died.
+        let added = match store.meta.add_model(record).await {
+            // Its task was deleted: this worker was thought dead and is not.
+            Err(StoreError::NotFound { .. }) => false,
+            added => added?,
+        };
+        if !added {
+            // Or made already, before an earlier worker on this rung died.
             store.files.delete_prefix(&key).await?;
             store.files.delete(&mistakes_key(&record.id)).await?;
             store.files.delete(&answers_key(&record.id)).await?;

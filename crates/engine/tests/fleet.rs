@@ -159,7 +159,16 @@ async fn of_a_fleet_one_task_runs_and_others_are_not_kept_waiting() {
     let now = 1_000_000_000_000;
     for name in ["a", "b", "c", "d"] {
         let name = name.to_owned();
-        let record = WorkerRecord { name, pid: 1, device: "flex".into(), started_at: now, seen_at: now, trial: None };
+        let record = WorkerRecord {
+            name,
+            pid: 1,
+            machine: "hill".into(),
+            device: "flex".into(),
+            started_at: now,
+            seen_at: now,
+            trial: None,
+            resident_bytes: None,
+        };
         meta.worker_seen(&record).await.expect("is noted");
     }
     let mut scheduler = Scheduler::new(service.clone());

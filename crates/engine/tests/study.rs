@@ -211,10 +211,12 @@ async fn trials_of_silent_workers_are_given_to_others_and_given_up_after_three_d
     let present = |now| WorkerRecord {
         name: "w".into(),
         pid: 1,
+        machine: "hill".into(),
         device: "flex".into(),
         started_at: now,
         seen_at: now,
         trial: None,
+        resident_bytes: None,
     };
     meta.worker_seen(&present(now)).await.expect("is noted");
     let jobs = scheduler.step(now).await.expect("steps");

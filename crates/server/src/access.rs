@@ -74,7 +74,7 @@ impl Access {
         let Some(wanted) = wanted else { return self.pace(address).map(|()| None) };
         if !self.has_keys(host.whole_service()).await? {
             self.pace(address)?;
-            return Ok(Some(App::new(host, self.local.clone(), ProjectId::local(), None)));
+            return Ok(Some(App::new(host, self.local.clone(), ProjectId::local(), None, Scope::Admin)));
         }
         let Some(text) = given(headers)? else {
             self.pace(address)?;
@@ -89,7 +89,7 @@ impl Access {
             let detail = format!("the key's scope is `{}`; this wants `{wanted}`", key.scope);
             return Err(Problem::new(ErrorCode::Forbidden, detail));
         }
-        Ok(Some(App::new(host, service, key.project, Some(key.id))))
+        Ok(Some(App::new(host, service, key.project, Some(key.id), key.scope)))
     }
 
     /// The key of this text, if it is good.

@@ -3,13 +3,15 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use kindling_engine::Service;
-use kindling_spec::{KeyId, ProjectId};
+use kindling_spec::{KeyId, ProjectId, Scope};
 use kindling_store::{Metadata, Store};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::api::health::Probe;
+use crate::figures::{self, Figures, Kept};
 use crate::{Config, Problem, metrics::HttpMetrics};
 
 /// Pictures decoded at a time for thumbnails and predictions; each may take hundreds of megabytes.
@@ -27,6 +29,8 @@ struct Inner {
     config: Config,
     access: Access,
     metrics: HttpMetrics,
+    figures: Kept<Figures>,
+    probe: Kept<Probe>,
     decoders: Semaphore,
     stopping: CancellationToken,
 }
@@ -35,7 +39,8 @@ impl Host {
     pub(crate) fn new(service: Service, config: Config, stopping: CancellationToken) -> Self {
         let access = Access::new(&service, &config);
         let (metrics, decoders) = (HttpMetrics::default(), Semaphore::new(DECODERS));
-        Self { inner: Arc::new(Inner { service, config, access, metrics, decoders, stopping }) }
+        let (figures, probe) = (Kept::new(config.status_memory), Kept::new(config.status_memory));
+        Self { inner: Arc::new(Inner { service, config, access, metrics, figures, probe, decoders, stopping }) }
     }
 
     /// The service as who runs it sees it: every project's.
@@ -54,6 +59,23 @@ impl Host {
     pub(crate) fn metrics(&self) -> &HttpMetrics {
         &self.inner.metrics
     }
+
+    /// Figures of the whole service, some seconds old at most.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn figures(&self) -> Result<Arc<Figures>, Problem> {
+        figures::of(&self.inner.service, &self.inner.figures).await
+    }
+
+    /// What was last found of what the service stands on.
+    pub(crate) fn probe(&self) -> &Kept<Probe> {
+        &self.inner.probe
+    }
+
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.inner.stopping
+    }
 }
 
 /// The service as who asks may see it: one project's data and nothing else. It is made when a request is let in.
@@ -63,12 +85,22 @@ pub(crate) struct App {
     service: Service,
     project: ProjectId,
     key: Option<KeyId>,
+    scope: Scope,
 }
 
 impl App {
-    /// `service` sees the project only; `key` is the one that it was let in by, if there are keys.
-    pub(crate) fn new(host: &Host, service: Service, project: ProjectId, key: Option<KeyId>) -> Self {
-        Self { host: host.clone(), service, project, key }
+    /// `service` sees the project only; `key` is the one that it was let in by, if there are keys, and `scope` what it may.
+    pub(crate) fn new(host: &Host, service: Service, project: ProjectId, key: Option<KeyId>, scope: Scope) -> Self {
+        Self { host: host.clone(), service, project, key, scope }
+    }
+
+    /// What who asks may do.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
     }
 
     pub(crate) fn service(&self) -> &Service {
@@ -96,7 +128,7 @@ impl App {
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {
-        &self.host.inner.stopping
+        self.host.stopping()
     }
 
     /// Whether who asked would still be let in: for answers that go on for hours.

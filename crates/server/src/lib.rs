@@ -12,6 +12,7 @@ mod access;
 mod api;
 mod app;
 mod bodies;
+mod figures;
 mod files;
 mod idempotency;
 mod metrics;
@@ -57,8 +58,13 @@ pub struct Config {
     pub wrong_keys_per_minute: NonZeroU32,
     /// How long a key that was good counts as good without being looked up again: so long a revoked one still works.
     pub key_memory: Duration,
+    /// How long what /metrics, /readyz and the page of the service found counts, so that who asks often costs little.
+    pub status_memory: Duration,
     /// Whether webhooks may lead to this machine and its own network.
     pub private_webhooks: bool,
+    /// How long requests are still answered once the server is asked to stop, `/readyz` saying so, for what stands before
+    /// several servers to send them elsewhere.
+    pub drain: Duration,
     /// How long open requests may go on once the server is asked to stop.
     pub shutdown_grace: Duration,
 }
@@ -74,7 +80,9 @@ impl Default for Config {
             requests_per_second: NonZeroU32::new(600).unwrap_or(NonZeroU32::MIN),
             wrong_keys_per_minute: NonZeroU32::new(20).unwrap_or(NonZeroU32::MIN),
             key_memory: Duration::from_secs(2),
+            status_memory: Duration::from_secs(3),
             private_webhooks: false,
+            drain: Duration::ZERO,
             shutdown_grace: Duration::from_secs(5),
         }
     }
@@ -90,7 +98,8 @@ pub fn router_with(service: Service, config: Config, stopping: CancellationToken
     routes::router(app::Host::new(service, config, stopping))
 }
 
-/// Serves until `shutdown` is ready, then lets open requests end within [`Config::shutdown_grace`].
+/// Serves until `shutdown` is ready and for [`Config::drain`] longer, then lets open requests end within
+/// [`Config::shutdown_grace`].
 ///
 /// # Errors
 /// The listener failed.
@@ -113,17 +122,18 @@ pub async fn serve_with(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let stopping = CancellationToken::new();
-    let grace = config.shutdown_grace;
+    let (drain, grace) = (config.drain, config.shutdown_grace);
     let router = router_with(service, config, stopping.clone());
     let announced = stopping.clone();
     let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;
         announced.cancel();
+        tokio::time::sleep(drain).await;
     });
     tokio::select! {
         served = server => served,
-        () = async { stopping.cancelled().await; tokio::time::sleep(grace).await } => {
+        () = async { stopping.cancelled().await; tokio::time::sleep(drain + grace).await } => {
             tracing::warn!("requests still open after {grace:?} are cut off");
             Ok(())
         }

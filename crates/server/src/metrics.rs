@@ -1,15 +1,18 @@
-//! `/metrics` in Prometheus's text format (version 0.0.4), written by hand: it is a dozen figures.
+//! `/metrics` in Prometheus's text format (version 0.0.4), written by hand: it is some dozens of figures.
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use kindling_engine::resident_bytes;
 use kindling_spec::TrialState;
+use kindling_store::RUNG_BOUNDS;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::{Problem, api::health, app::Host};
+use crate::figures::{Figures, WorkerState};
+use crate::{Problem, app::Host};
 
 /// Upper bounds of the latency histogram, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -81,30 +84,84 @@ fn line(out: &mut String, name: &str, labels: &str, value: f64) {
     };
 }
 
+/// A label's value, which a person may have chosen.
+fn quoted(text: &str) -> String {
+    text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 /// The page a Prometheus server reads.
 pub(crate) async fn show(State(host): State<Host>) -> Result<Response, Problem> {
-    let store = host.whole_service().store();
     let mut out = String::new();
     head(&mut out, "kindling_info", "gauge", "The version that runs.");
     line(&mut out, "kindling_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1.0);
-    head(&mut out, "kindling_queue_depth", "gauge", "Rungs that wait for a worker.");
-    line(&mut out, "kindling_queue_depth", "", store.queue.depth().await? as f64);
-    let counts = store.meta.trial_counts(None).await?;
-    head(&mut out, "kindling_trials", "gauge", "Trials by state.");
-    for state in TrialState::ALL {
-        let count = counts.get(state).copied().unwrap_or(0);
-        line(&mut out, "kindling_trials", &format!("state=\"{state}\""), count as f64);
+    if let Some(bytes) = resident_bytes() {
+        head(&mut out, "process_resident_memory_bytes", "gauge", "Memory that this server holds.");
+        line(&mut out, "process_resident_memory_bytes", "", bytes as f64);
     }
-    head(&mut out, "kindling_active_tasks", "gauge", "Tasks queued or running.");
-    line(&mut out, "kindling_active_tasks", "", store.meta.active_tasks().await?.len() as f64);
-    let workers = store.meta.workers().await?;
-    let live: Vec<_> = workers.iter().filter(|w| health::is_live(w)).collect();
-    head(&mut out, "kindling_workers", "gauge", "Worker processes seen lately.");
-    line(&mut out, "kindling_workers", "", live.len() as f64);
-    head(&mut out, "kindling_workers_busy", "gauge", "Worker processes with a trial.");
-    line(&mut out, "kindling_workers_busy", "", live.iter().filter(|w| w.trial.is_some()).count() as f64);
+    let figures = host.figures().await?;
+    of_service(&figures, &mut out);
     host.metrics().write(&mut out);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response())
+}
+
+/// What is the same whichever server is asked.
+fn of_service(figures: &Figures, out: &mut String) {
+    head(out, "kindling_queue_depth", "gauge", "Rungs that wait for a worker.");
+    line(out, "kindling_queue_depth", "", figures.depth as f64);
+    let name = "kindling_queue_oldest_age_seconds";
+    head(out, name, "gauge", "How long the rung has waited that has waited longest; 0 where none waits.");
+    line(out, name, "", figures.oldest.as_secs_f64());
+    head(out, "kindling_trials", "gauge", "Trials by state.");
+    for state in TrialState::ALL {
+        let count = figures.trials.get(state).copied().unwrap_or(0);
+        line(out, "kindling_trials", &format!("state=\"{state}\""), count as f64);
+    }
+    head(out, "kindling_active_tasks", "gauge", "Tasks queued or running.");
+    line(out, "kindling_active_tasks", "", (figures.queued_tasks + figures.running_tasks) as f64);
+    head(out, "kindling_workers", "gauge", "Worker processes by what they do; silent ones were not heard of lately.");
+    for state in WorkerState::ALL {
+        let labels = format!("state=\"{}\"", state.as_str());
+        line(out, "kindling_workers", &labels, figures.workers_in(state) as f64);
+    }
+    let name = "kindling_worker_resident_memory_bytes";
+    head(out, name, "gauge", "Memory that a worker process holds, where its system tells; none of a device's own.");
+    for worker in &figures.workers {
+        let Some(bytes) = worker.resident_bytes.filter(|_| WorkerState::of(worker, figures.at) != WorkerState::Silent)
+        else {
+            continue;
+        };
+        let (machine, device) = (quoted(&worker.machine), quoted(&worker.device));
+        let labels = format!("worker=\"{}\",machine=\"{machine}\",device=\"{device}\"", quoted(&worker.name));
+        line(out, name, &labels, bytes as f64);
+    }
+    let name = "kindling_rung_duration_seconds";
+    head(out, name, "histogram", "Seconds that rungs of trials took, training and validation, by the rung's number.");
+    for (rung, figure) in &figures.rungs {
+        let mut sum = 0;
+        for (count, bound) in figure.counts.iter().zip(RUNG_BOUNDS) {
+            sum += count;
+            line(out, &format!("{name}_bucket"), &format!("rung=\"{rung}\",le=\"{bound}\""), sum as f64);
+        }
+        let count = figure.counts.iter().sum::<u64>() as f64;
+        line(out, &format!("{name}_bucket"), &format!("rung=\"{rung}\",le=\"+Inf\""), count);
+        line(out, &format!("{name}_sum"), &format!("rung=\"{rung}\""), figure.seconds);
+        line(out, &format!("{name}_count"), &format!("rung=\"{rung}\""), count);
+    }
+    let name = "kindling_rung_images_per_second";
+    head(out, name, "summary", "Images a second in training, of each rung done.");
+    for (rung, figure) in &figures.rungs {
+        line(out, &format!("{name}_sum"), &format!("rung=\"{rung}\""), figure.speeds);
+        let count = figure.counts.iter().sum::<u64>() as f64;
+        line(out, &format!("{name}_count"), &format!("rung=\"{rung}\""), count);
+    }
+    head(out, "kindling_stored_bytes", "gauge", "Bytes that a project has stored.");
+    for of in &figures.stored {
+        let kinds = [("datasets", of.datasets), ("drafts", of.drafts), ("uploads", of.uploads), ("models", of.models)];
+        for (kind, bytes) in kinds {
+            let labels = format!("project=\"{}\",kind=\"{kind}\"", quoted(&of.name));
+            line(out, "kindling_stored_bytes", &labels, bytes as f64);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,19 @@ pub(crate) async fn around(State(host): State<Host>, mut request: Request, next:
         request.headers_mut().insert(REQUEST_ID, value);
     }
     let span = tracing::info_span!("request", id, %method, path, key = tracing::field::Empty);
+    // For who collects traces (kindling's `traces` target); the log has the span above.
+    let traced = tracing::info_span!(
+        target: "traces",
+        "request",
+        otel.name = tracing::field::Empty,
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = label(&method),
+        http.route = tracing::field::Empty,
+        http.response.status_code = tracing::field::Empty,
+        url.path = path,
+        kindling.request = id,
+    );
     let refused = cross_site(&method, request.headers());
     let run = async {
         match refused {
@@ -41,7 +54,7 @@ pub(crate) async fn around(State(host): State<Host>, mut request: Request, next:
             None => next.run(request).await,
         }
     };
-    let mut response = run.instrument(span.clone()).await;
+    let mut response = run.instrument(traced.clone()).instrument(span.clone()).await;
     let _entered = span.enter();
     if let Some(problem) = problem_of(&response) {
         if let Some(internal) = &problem.internal {
@@ -71,6 +84,12 @@ pub(crate) async fn around(State(host): State<Host>, mut request: Request, next:
     let (status, took) = (response.status(), started.elapsed());
     let route = response.extensions().get::<RouteName>().map_or("none", |route| route.0);
     host.metrics().observe(label(&method), route, status.as_u16(), took);
+    traced.record("otel.name", format!("{} {route}", label(&method)));
+    traced.record("http.route", route);
+    traced.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        traced.record("otel.status_code", "ERROR");
+    }
     // Pages poll and probes knock: what goes well is for the debug level.
     let ms = took.as_secs_f64() * 1e3;
     if status.is_server_error() || method != Method::GET && method != Method::HEAD {
@@ -91,8 +110,9 @@ pub(crate) async fn guard(
     let admitted = host.access().admit(&host, wanted, request.headers(), address).await;
     match admitted {
         Ok(Some(app)) => {
+            let scope = app.scope();
             request.extensions_mut().insert(app);
-            next.run(request).await
+            pages::VISITOR.scope(scope, next.run(request)).await
         }
         Ok(None) => next.run(request).await,
         Err(problem) if problem.code == ErrorCode::Unauthorized && is_visit(&request) => {

@@ -60,7 +60,8 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::DatasetInUse => (
             S::CONFLICT,
             "A task uses the data set",
-            "The models made from a data set could not be checked without it, so it is kept.",
+            "The models made from a data set could not be checked without it, so it is kept. Delete the tasks first, or \
+             keep all.",
         ),
         ErrorCode::TaskNotFound => {
             (S::NOT_FOUND, "There is no such task", "No task has this id. GET /v1/tasks lists those there are.")
@@ -68,8 +69,8 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::TaskState => (
             S::CONFLICT,
             "The task's state does not allow this",
-            "Only a task that is queued or running can be cancelled, only one that is over can be resumed, and advice \
-             is given on one that has a model.",
+            "Only a task that is queued or running can be cancelled, only one that is over can be resumed or deleted (one of \
+             a fleet with its fleet), also its models, and advice is given on one that has a model.",
         ),
         ErrorCode::FleetNotFound => {
             (S::NOT_FOUND, "There is no such fleet", "No fleet has this id. GET /v1/fleets lists those there are.")
@@ -77,8 +78,8 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::FleetState => (
             S::CONFLICT,
             "The fleet's state does not allow this",
-            "Only a fleet with tasks queued or running can be cancelled, and there is a bundle once the first \
-             specialist has a model.",
+            "Only a fleet with tasks queued or running can be cancelled, only one whose tasks are over can be deleted, and \
+             there is a bundle once the first specialist has a model.",
         ),
         ErrorCode::ModelNotFound => (
             S::NOT_FOUND,
@@ -96,7 +97,7 @@ pub fn about(code: ErrorCode) -> About {
         ErrorCode::UploadNotFound => (
             S::NOT_FOUND,
             "There is no such upload",
-            "No upload has this id: it was completed, given up, or left for a week. POST /v1/uploads begins one.",
+            "No upload has this id: it was completed, given up, or left for days. POST /v1/uploads begins one.",
         ),
         ErrorCode::UploadIncomplete => (
             S::CONFLICT,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::Outage;
 
 /// What a missing or doubled record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Noun {
     /// A data set.
     Dataset,

@@ -18,6 +18,8 @@ use crate::{FileCache, Noun, StoreError};
 const CHUNK: usize = 1 << 20;
 /// A file of at most so many bytes is put in one request.
 const SMALL: u64 = 4 << 20;
+/// The key of the file that is put to see whether files can be.
+const PROBE: &str = "probe/ready";
 /// Files of a directory that are on their way at a time.
 const AT_ONCE: usize = 8;
 
@@ -323,12 +325,15 @@ impl Files {
         Ok(old.map(|meta| meta.location.to_string()).collect())
     }
 
-    /// Whether the store answers.
+    /// Whether the store can be written and read: puts a tiny file, looks for it and removes it. Many may ask at once.
     ///
     /// # Errors
-    /// It does not.
+    /// It cannot.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.exists("ping").await.map(drop)
+        self.put_bytes(PROBE, &b"ready"[..]).await?;
+        // Another who asks may have removed it already.
+        self.exists(PROBE).await?;
+        self.delete(PROBE).await
     }
 
     /// Where the file or directory of this key is, or would be, on the local disk; `None` when the store

@@ -13,6 +13,7 @@ mod backup;
 pub mod conformance;
 mod drafts;
 mod error;
+mod figures;
 mod file_cache;
 mod files;
 mod metadata;
@@ -34,6 +35,7 @@ pub use drafts::{
     Annotation, DraftBox, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Suggestion,
 };
 pub use error::{Noun, StoreError};
+pub use figures::{DutyRecord, RUNG_BOUNDS, Removal, RungFigures, StoredBytes};
 pub use file_cache::FileCache;
 pub use files::{FileInfo, FileStream, Files};
 pub use metadata::Metadata;

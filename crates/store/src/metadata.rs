@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, Delivered,
-    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event,
-    FileRecord, FleetRecord, Job, KeyRecord, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped, Remembered,
-    RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage, WebhookRecord,
-    WorkerRecord,
+    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, DutyRecord,
+    Event, FileRecord, FleetRecord, Job, KeyRecord, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped,
+    Remembered, Removal, RungFigures, RungResult, SavedResponse, StoreError, StoredBytes, Suggestion, TaskRecord,
+    TrialRecord, UploadRecord, Usage, WebhookRecord, WorkerRecord,
 };
 
 /// Keeps data sets, tasks, trials, models, events and workers.
@@ -45,6 +45,34 @@ pub trait Metadata: Send + Sync {
     /// Gives a duty up, if it is one's own.
     async fn leave_duty(&self, duty: &str, who: &str) -> Result<(), StoreError>;
 
+    /// Every duty that someone has or had.
+    async fn duties(&self) -> Result<Vec<DutyRecord>, StoreError>;
+
+    /// The rungs that were ever done, by their number; also those of tasks that are deleted.
+    async fn rung_figures(&self) -> Result<BTreeMap<u32, RungFigures>, StoreError>;
+    /// Since when the trial waits that has waited longest for a worker; none where none of an active task does.
+    async fn oldest_waiting(&self) -> Result<Option<i64>, StoreError>;
+    /// What each project has stored, oldest project first.
+    async fn stored_bytes(&self) -> Result<Vec<StoredBytes>, StoreError>;
+
+    /// Removes a task that is over with its trials, models, events and analyses, unless a worker still has one of its trials
+    /// ([`Deletion::Busy`]) or it is of a fleet ([`Deletion::InUse`]).
+    async fn delete_task(&self, id: &TaskId) -> Result<Deletion, StoreError>;
+    /// Removes a fleet and its tasks, all of which must be over.
+    async fn delete_fleet(&self, id: &FleetId) -> Result<Deletion, StoreError>;
+    /// Removes a model of a task that is over; was it the best, the best of the others takes its place.
+    async fn delete_model(&self, id: &ModelId) -> Result<Deletion, StoreError>;
+    /// Of the studies that are over since before a time, drops the checkpoints of trials without a model (those that were
+    /// not at an end are pruned) and the events that no delivery needs; returns how many.
+    async fn expire_studies(&self, ended_before: i64, now: i64) -> Result<u64, StoreError>;
+    /// Drops what is known of deliveries that ended before a time; returns how many.
+    async fn expire_deliveries(&self, before: i64) -> Result<u64, StoreError>;
+    /// Things whose records are gone and whose files may still be there. A call that removes a data set, draft, upload, task,
+    /// fleet or model, or drops checkpoints, notes them in the same transaction.
+    async fn removals(&self, limit: u32) -> Result<Vec<Removal>, StoreError>;
+    /// The files of such a thing are gone.
+    async fn removed(&self, removal: &Removal) -> Result<(), StoreError>;
+
     /// Adds a project. [`StoreError::Exists`] when its id or name is taken.
     async fn create_project(&self, record: &ProjectRecord) -> Result<(), StoreError>;
     /// One project. [`ProjectId::local`] is always there.
@@ -74,7 +102,7 @@ pub trait Metadata: Send + Sync {
     async fn upload(&self, id: &UploadId) -> Result<UploadRecord, StoreError>;
     /// Notes that a part is here, in place of one of its number.
     async fn add_part(&self, id: &UploadId, part: &PartRecord) -> Result<(), StoreError>;
-    /// Removes an upload; whether there was one. Its files may be deleted now.
+    /// Removes an upload; whether there was one.
     async fn delete_upload(&self, id: &UploadId) -> Result<bool, StoreError>;
     /// The uploads begun before a time, oldest first.
     async fn uploads_before(&self, time: i64) -> Result<Vec<UploadRecord>, StoreError>;
@@ -116,7 +144,7 @@ pub trait Metadata: Send + Sync {
     ) -> Result<bool, StoreError>;
     /// Sets how many bytes of files a data set or draft has, for [`usage`](Self::usage).
     async fn set_bytes(&self, what: Noun, id: &str, bytes: u64) -> Result<(), StoreError>;
-    /// Removes the record unless a task uses it or its content is being read.
+    /// Removes a data set with its uploads and analyses, unless a task uses it or its content is being read.
     async fn delete_dataset(&self, id: &DatasetId) -> Result<Deletion, StoreError>;
 
     /// Adds a task as given, if its data set is there and ready.
@@ -272,8 +300,6 @@ pub trait Metadata: Send + Sync {
         update: &AnalysisUpdate,
         now: i64,
     ) -> Result<bool, StoreError>;
-    /// Removes every analysis of a subject; returns their ids, whose files may be deleted now.
-    async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>, StoreError>;
 
     /// Adds a draft data set as given.
     async fn create_draft(&self, record: &DraftRecord) -> Result<(), StoreError>;
@@ -290,7 +316,7 @@ pub trait Metadata: Send + Sync {
     async fn draft_counts(&self, id: &DraftId) -> Result<DraftCounts, StoreError>;
     /// Adds the classes that are not there; returns all.
     async fn add_draft_classes(&self, id: &DraftId, add: &[String], now: i64) -> Result<Vec<String>, StoreError>;
-    /// Removes a draft and its examples; its files may be deleted now.
+    /// Removes a draft and its examples.
     async fn delete_draft(&self, id: &DraftId) -> Result<(), StoreError>;
     /// The keys of all files that hold pictures of drafts.
     async fn draft_packs(&self) -> Result<BTreeSet<String>, StoreError>;

@@ -12,8 +12,9 @@ use crate::Noun;
 /// Ids that are remembered at least, if so many are asked for; at most twice as many.
 const KEPT: usize = 10_000;
 
-/// Whose what is. A record's project never changes, so an answer is right as long as the record is there: only of kinds that
-/// nothing deletes is anything remembered, and only of what was found.
+/// Whose what is. A record's project never changes and no id is given twice, so an answer stays right. Of what was deleted
+/// meanwhile, perhaps by another process, it says whose it was; who then looks for the record finds none. Only of kinds whose
+/// records are always looked for is anything remembered, and only of what was found.
 #[derive(Default)]
 pub(crate) struct Owners(Mutex<Generations>);
 
@@ -24,7 +25,7 @@ struct Generations {
     old: HashMap<String, (Noun, ProjectId)>,
 }
 
-/// Whether nothing deletes records of this kind.
+/// Whether records of this kind are remembered.
 fn stays(what: Noun) -> bool {
     match what {
         Noun::Task | Noun::Fleet | Noun::Trial | Noun::Model | Noun::Key | Noun::Project => true,

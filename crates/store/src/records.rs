@@ -84,14 +84,14 @@ impl DatasetUpdate {
     }
 }
 
-/// What came of [`crate::Metadata::delete_dataset`].
+/// What came of deleting a data set, task, fleet or model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// The record is gone; its files may be deleted now.
+    /// The record is gone, and it is noted that its files are to go ([`crate::Metadata::removals`]).
     Deleted,
-    /// A task uses it, so it stays.
+    /// Another uses it, so it stays: of a data set a task, of a task its fleet.
     InUse,
-    /// It is being read; ask again when that has ended.
+    /// It is being worked on (read, searched, trained); ask again when that has ended.
     Busy,
     /// There is none of this id.
     NotFound,
@@ -300,6 +300,8 @@ pub struct WorkerRecord {
     pub name: String,
     /// Its process id.
     pub pid: u32,
+    /// The name of the machine it runs on.
+    pub machine: String,
     /// The device it trains on.
     pub device: String,
     /// When it started.
@@ -308,6 +310,8 @@ pub struct WorkerRecord {
     pub seen_at: i64,
     /// The trial it works on.
     pub trial: Option<TrialId>,
+    /// Bytes of memory that the process holds, where its system tells.
+    pub resident_bytes: Option<u64>,
 }
 
 /// What a worker hears when it says that it lives.

@@ -13,10 +13,10 @@ use std::{
 
 use crate::{
     AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, Delivered,
-    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event,
-    FileRecord, FleetRecord, Job, KeyRecord, Metadata, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped,
-    Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage,
-    WebhookRecord, WorkerRecord,
+    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, DutyRecord,
+    Event, FileRecord, FleetRecord, Job, KeyRecord, Metadata, ModelRecord, Noun, PartRecord, ProjectRecord, Quota,
+    Reaped, Remembered, Removal, RungFigures, RungResult, SavedResponse, StoreError, StoredBytes, Suggestion,
+    TaskRecord, TrialRecord, UploadRecord, Usage, WebhookRecord, WorkerRecord,
 };
 
 /// [`Metadata`] in which there is nothing but one project's. What is made is made in it, and an id of another project is
@@ -32,10 +32,11 @@ impl Scoped {
     }
 
     async fn own(&self, what: Noun, id: &str) -> Result<(), StoreError> {
-        if self.inner.project_of(what, id).await?.as_ref() == Some(&self.project) {
-            return Ok(());
-        }
-        Err(StoreError::NotFound { what, id: id.to_owned() })
+        if self.owns(what, id).await? { Ok(()) } else { Err(StoreError::NotFound { what, id: id.to_owned() }) }
+    }
+
+    async fn owns(&self, what: Noun, id: &str) -> Result<bool, StoreError> {
+        Ok(self.inner.project_of(what, id).await?.as_ref() == Some(&self.project))
     }
 
     /// The same for what an analysis looks at.
@@ -86,6 +87,61 @@ impl Metadata for Scoped {
 
     async fn leave_duty(&self, duty: &str, who: &str) -> Result<(), StoreError> {
         self.inner.leave_duty(duty, who).await
+    }
+
+    async fn duties(&self) -> Result<Vec<DutyRecord>, StoreError> {
+        self.inner.duties().await
+    }
+
+    async fn rung_figures(&self) -> Result<BTreeMap<u32, RungFigures>, StoreError> {
+        self.inner.rung_figures().await
+    }
+
+    async fn oldest_waiting(&self) -> Result<Option<i64>, StoreError> {
+        self.inner.oldest_waiting().await
+    }
+
+    async fn stored_bytes(&self) -> Result<Vec<StoredBytes>, StoreError> {
+        let mut stored = self.inner.stored_bytes().await?;
+        stored.retain(|of| of.project == self.project);
+        Ok(stored)
+    }
+
+    async fn delete_task(&self, id: &TaskId) -> Result<Deletion, StoreError> {
+        match self.owns(Noun::Task, id.as_str()).await? {
+            true => self.inner.delete_task(id).await,
+            false => Ok(Deletion::NotFound),
+        }
+    }
+
+    async fn delete_fleet(&self, id: &FleetId) -> Result<Deletion, StoreError> {
+        match self.owns(Noun::Fleet, id.as_str()).await? {
+            true => self.inner.delete_fleet(id).await,
+            false => Ok(Deletion::NotFound),
+        }
+    }
+
+    async fn delete_model(&self, id: &ModelId) -> Result<Deletion, StoreError> {
+        match self.owns(Noun::Model, id.as_str()).await? {
+            true => self.inner.delete_model(id).await,
+            false => Ok(Deletion::NotFound),
+        }
+    }
+
+    async fn expire_studies(&self, ended_before: i64, now: i64) -> Result<u64, StoreError> {
+        self.inner.expire_studies(ended_before, now).await
+    }
+
+    async fn expire_deliveries(&self, before: i64) -> Result<u64, StoreError> {
+        self.inner.expire_deliveries(before).await
+    }
+
+    async fn removals(&self, limit: u32) -> Result<Vec<Removal>, StoreError> {
+        self.inner.removals(limit).await
+    }
+
+    async fn removed(&self, removal: &Removal) -> Result<(), StoreError> {
+        self.inner.removed(removal).await
     }
 
     async fn create_project(&self, record: &ProjectRecord) -> Result<(), StoreError> {
@@ -230,10 +286,10 @@ impl Metadata for Scoped {
     }
 
     async fn delete_dataset(&self, id: &DatasetId) -> Result<Deletion, StoreError> {
-        if self.inner.project_of(Noun::Dataset, id.as_str()).await?.as_ref() != Some(&self.project) {
-            return Ok(Deletion::NotFound);
+        match self.owns(Noun::Dataset, id.as_str()).await? {
+            true => self.inner.delete_dataset(id).await,
+            false => Ok(Deletion::NotFound),
         }
-        self.inner.delete_dataset(id).await
     }
 
     async fn create_task(&self, record: &TaskRecord) -> Result<(), StoreError> {
@@ -504,15 +560,6 @@ impl Metadata for Scoped {
     ) -> Result<bool, StoreError> {
         self.own(Noun::Analysis, id.as_str()).await?;
         self.inner.update_analysis(id, from, update, now).await
-    }
-
-    async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>, StoreError> {
-        // They go after what they looked at, which is then nobody's; what is another's stays.
-        let what = subject_noun(subject);
-        if self.inner.project_of(what, subject).await?.is_some_and(|owner| owner != self.project) {
-            return Err(StoreError::NotFound { what, id: subject.to_owned() });
-        }
-        self.inner.delete_analyses(subject).await
     }
 
     async fn create_draft(&self, record: &DraftRecord) -> Result<(), StoreError> {

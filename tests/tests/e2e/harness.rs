@@ -2,7 +2,7 @@
 
 use kindling_tests::{Postgres, S3};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -70,6 +70,25 @@ pub(crate) fn storage(data_dir: &Path) -> Vec<(&'static str, String)> {
     variables.extend(shared.s3.environment());
     variables.push(("KINDLING_DATABASE", database));
     variables
+}
+
+/// The keys of all files that are kept for this directory, in it or in its part of the object store.
+pub(crate) fn kept_files(data_dir: &Path) -> BTreeSet<String> {
+    let root = match (shared(), storage(data_dir).iter().find(|(name, _)| *name == "KINDLING_ARTIFACTS")) {
+        (Some(shared), Some((_, address))) => shared.s3.root().join(address.rsplit('/').next().unwrap_or_default()),
+        _ => data_dir.join("files"),
+    };
+    let mut found = BTreeSet::new();
+    let mut open = vec![root.clone()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            match entry.path() {
+                path if path.is_dir() => open.push(path),
+                path => drop(found.insert(path.strip_prefix(&root).unwrap().display().to_string())),
+            }
+        }
+    }
+    found
 }
 
 impl Server {

@@ -76,6 +76,45 @@ fn two_services_and_a_worker_elsewhere_are_one() {
     assert_eq!(bundle.status, 200, "{bundle:?}");
 }
 
+/// What cannot be reached is named, and looked for again.
+#[test]
+fn readiness_tells_that_the_database_or_the_object_store_is_gone() {
+    let Some(mut postgres) = Postgres::start() else { return };
+    let s3 = S3::start();
+    let dir = tempfile::tempdir().unwrap();
+    let mut variables = vec![("KINDLING_DATABASE", postgres.url()), ("KINDLING_ARTIFACTS", s3.url("ready"))];
+    variables.extend(s3.environment());
+    let server = Server::start_with(&dir.path().join("data"), 0, &variables);
+    let until = |status: u16| {
+        let started = Instant::now();
+        loop {
+            let seen = server.get("/readyz");
+            if seen.status == status {
+                return seen;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{seen:?}\n{}", server.log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    until(200);
+    let aside = s3.root().with_extension("aside");
+    std::fs::rename(s3.root(), &aside).unwrap();
+    let gone = until(503);
+    gone.assert_problem("unavailable", 503);
+    let told = gone.text("/detail");
+    assert!(told.contains("object store") && !told.contains("database") && !told.contains("queue"), "{told}");
+    std::fs::rename(&aside, s3.root()).unwrap();
+    until(200);
+    postgres.kill();
+    let gone = until(503);
+    gone.assert_problem("unavailable", 503);
+    let told = gone.text("/detail");
+    assert!(told.contains("database") && told.contains("queue") && !told.contains("object store"), "{told}");
+    assert_eq!(server.get("/healthz").status, 200);
+    postgres.restart();
+    until(200);
+}
+
 /// Where trials wait for a slow object store, four workers do four at a time. Two cores can show no more.
 /// `cargo test --release --workspace --test shared -- --ignored four_workers --nocapture`
 #[test]

@@ -8,6 +8,7 @@ mod analyses;
 mod cancel;
 mod chaos;
 mod crash;
+mod deletions;
 mod fleet;
 mod flow;
 mod harness;

@@ -179,6 +179,10 @@ class AsyncTasks(_Part):
         """Stops the study; what was found is kept."""
         return await self._client._run(flows.tasks.cancel(AsyncTask, task))
 
+    async def delete(self, task: TaskRef) -> None:
+        """Deletes one that is over, with its trials and models."""
+        await self._client._run(flows.tasks.delete(task))
+
     async def resume(self, task: TaskRef, *, seconds: float | None = None, trials: int | None = None) -> AsyncTask:
         """Goes on with a study that is over, with more budget."""
         return await self._client._run(flows.tasks.resume(AsyncTask, task, seconds, trials))
@@ -236,6 +240,10 @@ class AsyncModels(_Part):
     async def make_files(self, model: ModelRef) -> AsyncModel:
         """Makes all its files, also those that a study makes only for the models it picks."""
         return await self._client._run(flows.models.make_files(AsyncModel, model))
+
+    async def delete(self, model: ModelRef) -> None:
+        """Deletes one of a task that is over, with its files."""
+        await self._client._run(flows.models.delete(model))
 
     async def download(
         self,

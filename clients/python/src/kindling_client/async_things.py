@@ -102,6 +102,10 @@ class AsyncTask(_Bound, TaskFields):
         """Stops the study; what was found is kept."""
         return await self._client.tasks.cancel(self)
 
+    async def delete(self) -> None:
+        """Deletes it, if it is over, with its trials and models."""
+        await self._client.tasks.delete(self)
+
     async def resume(self, *, seconds: float | None = None, trials: int | None = None) -> AsyncTask:
         """Goes on with a study that is over, with more budget."""
         return await self._client.tasks.resume(self, seconds=seconds, trials=trials)
@@ -144,6 +148,10 @@ class AsyncModel(_Bound, Card):
     async def make_files(self) -> AsyncModel:
         """Makes all its files."""
         return await self._client.models.make_files(self)
+
+    async def delete(self) -> None:
+        """Deletes it with its files, if its task is over."""
+        await self._client.models.delete(self)
 
     async def download(
         self, folder: str | os.PathLike[str], *, files: list[str] | None = None, progress: bool | None = None

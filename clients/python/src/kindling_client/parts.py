@@ -177,6 +177,10 @@ class Tasks(_Part):
         """Stops the study; what was found is kept."""
         return self._client._run(flows.tasks.cancel(Task, task))
 
+    def delete(self, task: TaskRef) -> None:
+        """Deletes one that is over, with its trials and models."""
+        self._client._run(flows.tasks.delete(task))
+
     def resume(self, task: TaskRef, *, seconds: float | None = None, trials: int | None = None) -> Task:
         """Goes on with a study that is over, with more budget."""
         return self._client._run(flows.tasks.resume(Task, task, seconds, trials))
@@ -234,6 +238,10 @@ class Models(_Part):
     def make_files(self, model: ModelRef) -> Model:
         """Makes all its files, also those that a study makes only for the models it picks."""
         return self._client._run(flows.models.make_files(Model, model))
+
+    def delete(self, model: ModelRef) -> None:
+        """Deletes one of a task that is over, with its files."""
+        self._client._run(flows.models.delete(model))
 
     def download(
         self,

@@ -100,6 +100,10 @@ class Task(_Bound, TaskFields):
         """Stops the study; what was found is kept."""
         return self._client.tasks.cancel(self)
 
+    def delete(self) -> None:
+        """Deletes it, if it is over, with its trials and models."""
+        self._client.tasks.delete(self)
+
     def resume(self, *, seconds: float | None = None, trials: int | None = None) -> Task:
         """Goes on with a study that is over, with more budget."""
         return self._client.tasks.resume(self, seconds=seconds, trials=trials)
@@ -142,6 +146,10 @@ class Model(_Bound, Card):
     def make_files(self) -> Model:
         """Makes all its files."""
         return self._client.models.make_files(self)
+
+    def delete(self) -> None:
+        """Deletes it with its files, if its task is over."""
+        self._client.models.delete(self)
 
     def download(
         self, folder: str | os.PathLike[str], *, files: list[str] | None = None, progress: bool | None = None

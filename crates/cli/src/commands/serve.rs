@@ -3,13 +3,14 @@
 use crate::failure::{Exit, Failure};
 use crate::place::PlaceArgs;
 use crate::{output, running};
-use kindling_engine::{Analyst, Service, WorkerFleet, run_scheduler};
+use kindling_engine::{Analyst, Retention, Service, WorkerFleet, run_scheduler, run_sweeper};
 use kindling_server::{Config, run_webhooks, serve_with};
 use kindling_store::Place;
 use serde_json::json;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -31,15 +32,42 @@ pub(crate) struct Serve {
     /// The device to train on; `kindling devices` lists them.
     #[arg(long, default_value = "auto", value_name = "NAME")]
     device: String,
+    /// Seconds to go on answering when told to stop, /readyz at 503, so that what stands before several servers sends
+    /// requests elsewhere.
+    #[arg(long, default_value = "0", value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(..=300))]
+    drain: u16,
     /// Let webhooks lead to this machine and its own network, and to http:// addresses.
     #[arg(long)]
     private_webhooks: bool,
+    /// Days that checkpoints (of trials without a model) and events are kept after their study's end, or `forever`. Tasks,
+    /// trials' results, models and data sets stay until a person deletes them.
+    #[arg(long, default_value = "30", value_name = "DAYS", value_parser = days)]
+    keep_trials: Kept,
+    /// Days until an upload in parts that nobody completed is dropped, or `forever`.
+    #[arg(long, default_value = "7", value_name = "DAYS", value_parser = days)]
+    keep_uploads: Kept,
+    /// Days that it is kept what became of a message to a webhook, or `forever`.
+    #[arg(long, default_value = "30", value_name = "DAYS", value_parser = days)]
+    keep_deliveries: Kept,
     /// Print the address as one line of JSON.
     #[arg(long)]
     json: bool,
     /// Also stop when standard input ends, so that a program that started the service takes it along.
     #[arg(long, hide = true)]
     stop_with_input: bool,
+}
+
+/// How long something is kept; `None` is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept(Option<Duration>);
+
+fn days(text: &str) -> Result<Kept, String> {
+    if text == "forever" {
+        return Ok(Kept(None));
+    }
+    let days = text.parse::<f64>().ok().filter(|days| (1e-3..=36_500.0).contains(days));
+    let kept = days.map(|days| Kept(Some(Duration::from_secs_f64(days * 86_400.0))));
+    kept.ok_or_else(|| "write a number of days, such as 30 (0.001 to 36500), or `forever`".to_owned())
 }
 
 impl Serve {
@@ -88,6 +116,10 @@ impl Serve {
         let analyst = (workers > 0).then(|| tokio::spawn(analyst.run(stop_workers.clone())));
         let fleet = tokio::spawn(fleet.run(stop_workers));
 
+        let retention =
+            Retention { trials: self.keep_trials.0, uploads: self.keep_uploads.0, deliveries: self.keep_deliveries.0 };
+        let sweeper = tokio::spawn(run_sweeper(service.clone(), retention, stop.child_token()));
+
         let webhooks = run_webhooks(service.clone(), self.private_webhooks, stop.child_token());
         let webhooks = tokio::spawn(webhooks);
 
@@ -98,10 +130,15 @@ impl Serve {
             output::say(&format!("Kindling is at {url}\nData in {}, {workers} workers", where_of(&place)));
         }
         let told = stop.clone();
-        let config = Config { private_webhooks: self.private_webhooks, ..Config::default() };
+        let config = Config {
+            private_webhooks: self.private_webhooks,
+            drain: Duration::from_secs(self.drain.into()),
+            ..Config::default()
+        };
         let served = serve_with(listener, service, config, async move { told.cancelled().await }).await;
         stop.cancel();
         let _ = webhooks.await;
+        let _ = sweeper.await;
         let _ = fleet.await;
         if let Some(analyst) = analyst {
             let _ = analyst.await;
@@ -155,6 +192,18 @@ fn lock(data_dir: &Path) -> Result<File, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_a_number_or_for_ever() {
+        let seconds = |text: &str| days(text).map(|kept| kept.0.map(|time| time.as_secs()));
+        assert_eq!(
+            [seconds("30"), seconds("0.5"), seconds("forever")],
+            [Ok(Some(2_592_000)), Ok(Some(43_200)), Ok(None)]
+        );
+        for bad in ["", "0", "-1", "NaN", "inf", "1e9", "30d", "never"] {
+            assert!(days(bad).is_err_and(|why| why.contains("forever")), "{bad}");
+        }
+    }
 
     #[test]
     fn a_data_directory_is_held_by_one() {

@@ -56,7 +56,7 @@ pub struct Added {
     pub other_files: usize,
 }
 
-fn key(id: &DraftId) -> String {
+pub(crate) fn key(id: &DraftId) -> String {
     format!("drafts/{id}")
 }
 
@@ -322,7 +322,7 @@ impl Service {
     /// There is none of this id.
     pub async fn delete_draft(&self, id: &DraftId) -> Result<(), EngineError> {
         self.store().meta.delete_draft(id).await?;
-        self.store().files.delete_prefix(&key(id)).await?;
+        self.clear_away().await;
         Ok(())
     }
 

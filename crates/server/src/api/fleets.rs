@@ -49,6 +49,11 @@ pub(crate) async fn get(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(view(app.service(), record).await?).into_response())
 }
 
+pub(crate) async fn delete(app: App, Path(id): Path<String>) -> Answered {
+    app.service().delete_fleet(&fleet_id(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 pub(crate) async fn cancel(app: App, Path(id): Path<String>, headers: HeaderMap, body: JsonBody) -> Answered {
     let id = fleet_id(&id)?;
     let service = app.service().clone();

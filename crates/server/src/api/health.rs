@@ -1,23 +1,22 @@
-//! `/healthz`: the process answers. `/readyz`: what it stands on works.
+//! `/healthz`: the process answers. `/readyz`: what it stands on can be read and written.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use kindling_store::WorkerRecord;
+use kindling_engine::Service;
+use kindling_spec::ErrorCode;
 use serde::Serialize;
+use std::convert::Infallible;
+use std::fmt::Display;
 use std::io::Write;
+use std::time::Duration;
 use utoipa::ToSchema;
 
-use crate::{app::Host, app::now_ms, middleware::Final};
+use crate::figures::WorkerState;
+use crate::{Problem, app::Host, app::now_ms};
 
-/// A worker silent for longer is not counted.
-const WORKER_SILENCE_MS: i64 = 20_000;
-
-/// Whether the worker was seen lately.
-pub(crate) fn is_live(worker: &WorkerRecord) -> bool {
-    now_ms() - worker.seen_at <= WORKER_SILENCE_MS
-}
+/// What has not answered by then does not work: a probe has an answer before its sender gives up.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn alive() -> &'static str {
     "ok\n"
@@ -28,11 +27,11 @@ pub(crate) async fn alive() -> &'static str {
 pub(crate) struct Readiness {
     /// Requests can be served: database, queue, files and disk work.
     ready: bool,
-    /// The database answers.
+    /// The database answers and can be written.
     database: bool,
-    /// The queue answers.
+    /// The queue answers and can be written.
     queue: bool,
-    /// The object store answers.
+    /// The object store can be written and read.
     files: bool,
     /// The data directory can be written.
     disk: bool,
@@ -40,31 +39,70 @@ pub(crate) struct Readiness {
     workers: usize,
 }
 
-pub(crate) async fn ready(State(host): State<Host>) -> Response {
-    let service = host.whole_service();
-    let database = logged("database", service.store().meta.ping().await);
-    let queue = logged("queue", service.store().queue.ping().await);
-    let files = logged("files", service.store().files.ping().await);
-    let data_dir = service.data_dir().to_owned();
-    let write = move || tempfile::tempfile_in(data_dir).and_then(|mut file| file.write_all(b"ready"));
-    let disk = match tokio::task::spawn_blocking(write).await {
-        Ok(result) => logged("disk", result),
-        Err(error) => logged("disk", Err(error)),
-    };
-    let workers = match service.store().meta.workers().await {
-        Ok(workers) => workers.iter().filter(|w| is_live(w)).count(),
-        Err(_) => 0,
-    };
-    let ready = database && queue && files && disk;
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut response = (status, Json(Readiness { ready, database, queue, files, disk, workers })).into_response();
-    response.extensions_mut().insert(Final);
-    response
+/// What works.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    database: bool,
+    queue: bool,
+    files: bool,
+    disk: bool,
 }
 
-fn logged<E: std::fmt::Display>(what: &str, result: Result<(), E>) -> bool {
-    if let Err(error) = &result {
-        tracing::error!(%error, "not ready: {what}");
+impl Probe {
+    async fn look(service: &Service) -> Self {
+        let store = service.store();
+        let data_dir = service.data_dir().to_owned();
+        let write = move || tempfile::tempfile_in(data_dir).and_then(|mut file| file.write_all(b"ready"));
+        let disk = async { tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)? };
+        let (database, queue, files, disk) = tokio::join!(
+            works("database", store.meta.ping()),
+            works("queue", store.queue.ping()),
+            works("object store", store.files.ping()),
+            works("data directory", disk),
+        );
+        Self { database, queue, files, disk }
     }
-    result.is_ok()
+
+    /// What does not work, in words.
+    fn faults(&self) -> Vec<&'static str> {
+        let parts = [
+            (self.database, "the database cannot be written"),
+            (self.queue, "the queue cannot be written"),
+            (self.files, "the object store cannot be written or read"),
+            (self.disk, "the data directory cannot be written"),
+        ];
+        parts.into_iter().filter(|(works, _)| !works).map(|(_, fault)| fault).collect()
+    }
+}
+
+async fn works<E: Display>(what: &str, probe: impl Future<Output = Result<(), E>>) -> bool {
+    match tokio::time::timeout(PATIENCE, probe).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "not ready: {what}");
+            false
+        }
+        Err(_) => {
+            tracing::error!("not ready: {what}: no answer within {PATIENCE:?}");
+            false
+        }
+    }
+}
+
+pub(crate) async fn ready(State(host): State<Host>) -> Result<Response, Problem> {
+    if host.stopping().is_cancelled() {
+        return Err(Problem::new(ErrorCode::Unavailable, "the service is stopping; another may be running"));
+    }
+    let service = host.whole_service();
+    let probe = host.probe().get(async { Ok::<_, Infallible>(Probe::look(service).await) }).await;
+    let probe = probe.unwrap_or_else(|never| match never {});
+    let faults = probe.faults();
+    if !faults.is_empty() {
+        return Err(Problem::new(ErrorCode::Unavailable, faults.join("; ")));
+    }
+    let now = now_ms();
+    let workers = service.store().meta.workers().await?;
+    let workers = workers.iter().filter(|worker| WorkerState::of(worker, now) != WorkerState::Silent).count();
+    let Probe { database, queue, files, disk } = *probe;
+    Ok(Json(Readiness { ready: true, database, queue, files, disk, workers }).into_response())
 }

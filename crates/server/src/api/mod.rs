@@ -10,6 +10,7 @@ pub(crate) mod fleets;
 pub(crate) mod health;
 pub(crate) mod models;
 pub(crate) mod predict;
+pub(crate) mod service;
 pub(crate) mod tasks;
 pub(crate) mod upload;
 pub(crate) mod uploads;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::Path;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 
 use super::Answered;
@@ -12,6 +12,11 @@ use crate::{Problem, app::App, files};
 
 pub(crate) async fn card(app: App, Path(id): Path<String>) -> Answered {
     Ok(Json(app.service().model(&model_id(&id)?).await?.card).into_response())
+}
+
+pub(crate) async fn delete(app: App, Path(id): Path<String>) -> Answered {
+    app.service().delete_model(&model_id(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub(crate) async fn list_files(app: App, Path(id): Path<String>, Query(page): Query<Page>) -> Answered {

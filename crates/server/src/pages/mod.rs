@@ -12,12 +12,13 @@ mod login;
 mod model;
 mod parts;
 mod plain;
+mod service;
 mod task;
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kindling_spec::ErrorCode;
+use kindling_spec::{ErrorCode, Scope};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::middleware::Final;
@@ -30,10 +31,17 @@ pub(crate) use home::show as home;
 pub(crate) use label::show as label;
 pub(crate) use login::{LogIn, address as login_address, leave as log_out, show as login, take as log_in};
 pub(crate) use model::show as model;
+pub(crate) use service::show as service;
 pub(crate) use task::{live as task_live, show as task};
+
+tokio::task_local! {
+    /// What who asks for a page may do: the frame of every page leads an administrator further than others.
+    pub(crate) static VISITOR: Scope;
+}
 
 /// The frame around every page.
 fn layout(title: &str, body: &Markup) -> Markup {
+    let is_admin = VISITOR.try_with(|scope| *scope == Scope::Admin).unwrap_or(false);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -50,7 +58,12 @@ fn layout(title: &str, body: &Markup) -> Markup {
                 a.skip href="#main" { "Skip to content" }
                 header.top {
                     a.brand href="/" { (mark()) span { "Kindling" } }
-                    nav aria-label="Main" { a href="/" { "Home" } a href="/openapi.json" { "API" } a href="/login" { "Key" } }
+                    nav aria-label="Main" {
+                        a href="/" { "Home" }
+                        @if is_admin { a href="/service" { "Service" } }
+                        a href="/openapi.json" { "API" }
+                        a href="/login" { "Key" }
+                    }
                 }
                 main #main { (body) }
                 noscript { p.note { "Uploading, live progress and trying a model need JavaScript; everything else works without." } }

@@ -2,7 +2,7 @@
 
 use kindling_spec::{ErrorCode as E, Scope};
 
-use super::{Route, get, post};
+use super::{Route, delete, get, post};
 use crate::api;
 use crate::api::predict::{Answers, Images};
 use crate::openapi::{Op, op};
@@ -18,6 +18,13 @@ pub(super) fn models() -> Vec<Route> {
             o("getModel", "The model card.")
                 .gives_bytes(200, "application/json", "Task, data, figures with intervals, cost, checks.")
                 .problems(&[E::ModelNotFound]),
+        ),
+        delete(
+            "/v1/models/{id}",
+            m::delete,
+            o("deleteModel", "Deletes a model of a task that is over, with its files.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::ModelNotFound, E::TaskState]),
         ),
         get(
             "/v1/models/{id}/files",

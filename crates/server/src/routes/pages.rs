@@ -1,6 +1,6 @@
 //! The pages.
 
-use kindling_spec::ErrorCode as E;
+use kindling_spec::{ErrorCode as E, Scope};
 
 use super::{Route, get, post};
 use crate::openapi::op;
@@ -60,6 +60,11 @@ pub(super) fn pages() -> Vec<Route> {
             "/fleets/{id}/live",
             pages::fleet_live,
             o("showFleetLive", "The parts of a fleet's page that change.").problems(&[E::FleetNotFound]),
+        ),
+        get(
+            "/service",
+            pages::service,
+            o("showService", "Workers, queue, storage and duties, for who runs the service.").scope(Scope::Admin),
         ),
         get("/models/{id}", pages::model, o("showModel", "A model.").problems(&[E::ModelNotFound])),
         get(

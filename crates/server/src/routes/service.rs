@@ -86,10 +86,22 @@ pub(super) fn service() -> Vec<Route> {
         get(
             "/readyz",
             api::health::ready,
-            o("getReadiness", "Whether database, queue, object store and disk work.")
+            o("getReadiness", "Whether database, queue, object store and disk can be written and read.")
                 .public()
-                .gives::<api::health::Readiness>(200, "They do.")
-                .gives::<api::health::Readiness>(503, "One of them does not."),
+                .about(
+                    "A problem says which cannot, or that the service is stopping. A tiny file is written and removed, \
+                     every few seconds at most.",
+                )
+                .gives::<api::health::Readiness>(200, "They can.")
+                .problems(&[E::Unavailable]),
+        ),
+        get(
+            "/v1/service",
+            api::service::show,
+            o("getService", "Workers, queue, storage by project and duties of the whole service.")
+                .scope(Scope::Admin)
+                .about("Some seconds old at most. What workers do is told of the key's own project.")
+                .gives::<api::service::ServiceView>(200, "The service."),
         ),
         get(
             "/metrics",

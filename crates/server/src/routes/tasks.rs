@@ -3,7 +3,7 @@
 use kindling_spec::ErrorCode as E;
 
 use super::models::ranged;
-use super::{Route, get, post};
+use super::{Route, delete, get, post};
 use crate::api;
 use crate::api::advice::{AdviceOptionsView, TaskAdvice};
 use crate::api::doubts::Analysis;
@@ -36,6 +36,13 @@ pub(super) fn tasks() -> Vec<Route> {
             o("getTask", "State, progress and the best model so far.")
                 .gives::<TaskWithProgress>(200, "The task.")
                 .problems(&[E::TaskNotFound]),
+        ),
+        delete(
+            "/v1/tasks/{id}",
+            t::delete,
+            o("deleteTask", "Deletes a task that is over, with its trials, models and their files.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::TaskNotFound, E::TaskState]),
         ),
         post(
             "/v1/tasks/{id}/cancel",
@@ -135,6 +142,13 @@ pub(super) fn fleets() -> Vec<Route> {
             o("getFleet", "State, tasks and their best models so far.")
                 .gives::<Fleet>(200, "The fleet.")
                 .problems(&[E::FleetNotFound]),
+        ),
+        delete(
+            "/v1/fleets/{id}",
+            f::delete,
+            o("deleteFleet", "Deletes a fleet that is over, with its tasks and their models.")
+                .gives_nothing(204, "It is gone.")
+                .problems(&[E::FleetNotFound, E::FleetState]),
         ),
         post(
             "/v1/fleets/{id}/cancel",

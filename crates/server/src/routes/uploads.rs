@@ -18,7 +18,8 @@ pub(super) fn uploads() -> Vec<Route> {
             o("beginUpload", "Begins an upload in parts, for archives of many gigabytes and connections that break.")
                 .about(
                     "Parts are sent in any order, several at a time; what was received stays when a connection breaks. \
-                     GET tells which parts are here. An upload that is not completed within a week is dropped.",
+                     GET tells which parts are here. An upload that is not completed is dropped after a week, or after the days \
+                     that the service was told.",
                 )
                 .takes::<NewUpload>()
                 .once()

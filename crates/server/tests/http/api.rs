@@ -155,7 +155,7 @@ async fn probes_and_figures() {
     let text = figures.text();
     for line in [
         "kindling_queue_depth 0",
-        "kindling_workers 0",
+        "kindling_workers{state=\"busy\"} 0",
         "kindling_trials{state=\"waiting\"} 0",
         "kindling_http_requests_total{method=\"GET\",route=\"/v1/tasks\",status=\"200\"} 1",
         "kindling_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",

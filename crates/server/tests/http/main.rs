@@ -15,6 +15,7 @@ mod matrix;
 mod models;
 mod pages;
 mod quotas;
+mod service;
 mod tasks;
 mod uploads;
 mod webhooks;

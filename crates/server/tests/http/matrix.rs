@@ -303,6 +303,9 @@ fn what_is_public_was_decided() {
         ("createTask", Scope::Write),
         ("deleteDraft", Scope::Write),
         ("getMetrics", Scope::Admin),
+        ("getService", Scope::Admin),
+        ("showService", Scope::Admin),
+        ("deleteTask", Scope::Write),
     ] {
         assert_eq!(scope(id), expected, "{id}");
     }

@@ -191,6 +191,9 @@ pub(super) async fn scoped(meta: Arc<dyn Metadata>) -> Checked {
     assert_eq!(of_b.models(&mine.id).await.map_err(codes), Err(ErrorCode::TaskNotFound));
     assert_eq!(of_b.events_after(&mine.id, 0, 10).await.map_err(codes), Err(ErrorCode::TaskNotFound));
     assert_eq!(of_b.delete_dataset(&mine.dataset).await?, Deletion::NotFound);
+    assert_eq!(of_b.delete_task(&mine.id).await?, Deletion::NotFound);
+    assert_eq!(of_b.delete_model(&model.id).await?, Deletion::NotFound);
+    assert!(of_b.stored_bytes().await?.iter().all(|of| of.project == b));
     assert_eq!(of_b.create_task(&task(&mine.dataset, 2)?).await.map_err(codes), Err(ErrorCode::DatasetNotFound));
     let to = TaskState::Cancelled;
     assert!(of_b.update_task_state(&mine.id, &[TaskState::Running], to, None, 5).await.is_err());

@@ -7,7 +7,7 @@ use super::{Checked, dataset};
 use crate::{AnalysisRecord, AnalysisUpdate, Metadata};
 
 /// An analysis as it is asked for.
-fn analysis(subject: &str, kind: AnalysisKind) -> AnalysisRecord {
+pub(super) fn analysis(subject: &str, kind: AnalysisKind) -> AnalysisRecord {
     AnalysisRecord {
         id: AnalysisId::new(),
         kind,
@@ -59,13 +59,7 @@ pub(super) async fn one_at_a_time(meta: &dyn Metadata) -> Checked {
     let second = analysis(&subject, AnalysisKind::Doubts);
     assert!(meta.create_analysis(&second).await?);
     let latest = meta.latest_analysis(AnalysisKind::Doubts, &subject).await?;
-    assert_eq!(latest.map(|a| a.id), Some(second.id.clone()));
+    assert_eq!(latest.map(|a| a.id), Some(second.id));
     assert_eq!(meta.latest_analysis(AnalysisKind::Doubts, "nothing").await?, None);
-    let mut gone = meta.delete_analyses(&subject).await?;
-    gone.sort();
-    let mut all = vec![first.id, other.id, second.id];
-    all.sort();
-    assert_eq!(gone, all);
-    assert_eq!(meta.latest_analysis(AnalysisKind::Doubts, &subject).await?, None);
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Checked, dataset, task};
 use crate::{DatasetRecord, FleetMember, FleetRecord, Metadata, StoreError, TaskRecord};
 
-fn fleet(tasks: &[TaskRecord]) -> Result<FleetRecord, StoreError> {
+pub(super) fn fleet(tasks: &[TaskRecord]) -> Result<FleetRecord, StoreError> {
     let spec: FleetSpec = serde_json::from_value(json!({
         "version": 1, "name": "watch", "kind": "image-classification", "dataset": tasks[0].dataset,
         "budget": { "seconds": 60.0 },

@@ -12,6 +12,7 @@ mod leases;
 mod models;
 mod queue;
 mod records;
+mod removals;
 mod trials;
 
 use kindling_spec::{
@@ -63,6 +64,12 @@ pub async fn metadata(meta: &dyn Metadata) -> Result<(), StoreError> {
     analyses::one_at_a_time(meta).await?;
     drafts::labelled_step_by_step(meta).await?;
     access::projects_and_keys(meta).await?;
+    removals::tasks(meta).await?;
+    removals::models(meta).await?;
+    removals::what_goes_with_a_dataset(meta).await?;
+    removals::fleets(meta).await?;
+    removals::expired(meta).await?;
+    removals::figures(meta).await?;
     access::uploads(meta).await?;
     access::webhooks(meta).await?;
     access::usage(meta).await?;

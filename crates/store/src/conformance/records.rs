@@ -125,10 +125,19 @@ pub(super) async fn events(meta: &dyn Metadata) -> Checked {
 
 pub(super) async fn workers(meta: &dyn Metadata) -> Checked {
     let name = format!("conformance-{}", DatasetId::new());
-    let mut record =
-        WorkerRecord { name: name.clone(), pid: 42, device: "flex".into(), started_at: 1, seen_at: 1, trial: None };
+    let mut record = WorkerRecord {
+        name: name.clone(),
+        pid: 42,
+        machine: "hill".into(),
+        device: "flex".into(),
+        started_at: 1,
+        seen_at: 1,
+        trial: None,
+        resident_bytes: None,
+    };
     meta.worker_seen(&record).await?;
     record.seen_at = 9;
+    record.resident_bytes = Some(1 << 33);
     record.trial = Some(kindling_spec::TrialId::new());
     meta.worker_seen(&record).await?;
     let found: Vec<_> = meta.workers().await?.into_iter().filter(|worker| worker.name == name).collect();

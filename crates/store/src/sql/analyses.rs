@@ -111,13 +111,3 @@ pub(super) async fn update(
     .await?;
     Ok(done.rows_affected() == 1)
 }
-
-pub(super) async fn delete(db: &SqlMetadata, subject: &str) -> Result<Vec<AnalysisId>> {
-    sqlx::query("DELETE FROM analyses WHERE subject = $1 RETURNING id")
-        .bind(subject)
-        .fetch_all(&db.writer)
-        .await?
-        .iter()
-        .map(|row| Row { row, table: "analyses" }.word("id"))
-        .collect()
-}

@@ -2,7 +2,7 @@
 
 use kindling_spec::{DatasetId, DatasetState, ProjectId};
 
-use super::{DbRow, Result, Row, SqlMetadata, constraint, json_or_none, projects, words};
+use super::{DbRow, Result, Row, SqlMetadata, constraint, json_or_none, projects, removals, words};
 use crate::{DatasetRecord, DatasetUpdate, Deletion, Noun, StoreError};
 
 fn read(row: &DbRow) -> Result<DatasetRecord> {
@@ -97,6 +97,16 @@ pub(super) async fn delete(db: &SqlMetadata, id: &DatasetId) -> Result<Deletion>
         Some((_, true)) => Deletion::InUse,
         Some((state, false)) if state == DatasetState::Processing.as_str() => Deletion::Busy,
         Some(_) => {
+            // The rows of its uploads go with it; so must their parts.
+            let uploads: Vec<String> = sqlx::query_scalar("SELECT id FROM uploads WHERE dataset = $1")
+                .bind(id.as_str())
+                .fetch_all(&mut *tx)
+                .await?;
+            for upload in uploads {
+                removals::note(&mut tx, Noun::Upload, &upload).await?;
+            }
+            removals::analyses(&mut tx, id.as_str()).await?;
+            removals::note(&mut tx, Noun::Dataset, id.as_str()).await?;
             sqlx::query("DELETE FROM datasets WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
             Deletion::Deleted
         }

@@ -124,14 +124,6 @@ pub(super) async fn add_classes(db: &SqlMetadata, id: &DraftId, add: &[String], 
     Ok(classes)
 }
 
-pub(super) async fn delete(db: &SqlMetadata, id: &DraftId) -> Result<()> {
-    let mut tx = db.write().await?;
-    sqlx::query("DELETE FROM draft_examples WHERE draft = $1").bind(id.as_str()).execute(&mut *tx).await?;
-    let done = sqlx::query("DELETE FROM drafts WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
-    tx.commit().await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(missing(id)) }
-}
-
 pub(super) async fn packs(db: &SqlMetadata) -> Result<BTreeSet<String>> {
     Ok(sqlx::query_scalar("SELECT DISTINCT pack FROM draft_examples")
         .fetch_all(&db.reader)

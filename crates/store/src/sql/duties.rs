@@ -1,6 +1,7 @@
 //! Duties that one process at a time may have.
 
-use super::{Result, SqlMetadata};
+use super::{Result, Row, SqlMetadata};
+use crate::DutyRecord;
 
 pub(super) async fn take(db: &SqlMetadata, duty: &str, who: &str, now: i64, until: i64) -> Result<bool> {
     let done = sqlx::query(
@@ -20,4 +21,14 @@ pub(super) async fn take(db: &SqlMetadata, duty: &str, who: &str, now: i64, unti
 pub(super) async fn leave(db: &SqlMetadata, duty: &str, who: &str) -> Result<()> {
     sqlx::query("DELETE FROM duties WHERE duty = $1 AND holder = $2").bind(duty).bind(who).execute(&db.writer).await?;
     Ok(())
+}
+
+pub(super) async fn all(db: &SqlMetadata) -> Result<Vec<DutyRecord>> {
+    let rows = sqlx::query("SELECT * FROM duties ORDER BY duty").fetch_all(&db.reader).await?;
+    rows.iter()
+        .map(|row| {
+            let row = Row { row, table: "duties" };
+            Ok(DutyRecord { duty: row.get("duty")?, holder: row.get("holder")?, until: row.get("until")? })
+        })
+        .collect()
 }

@@ -3,7 +3,7 @@
 use kindling_spec::{TrialId, TrialState};
 use serde_json::json;
 
-use super::{Result, SqlMetadata, events, finite, trials};
+use super::{Result, SqlMetadata, events, figures, finite, trials};
 use crate::{Beat, Reaped, RungResult, TrialRecord, event_kind};
 
 pub(super) async fn claim(
@@ -82,7 +82,7 @@ pub(super) async fn finish_rung(
         return Ok(false);
     };
     let trial = trials::read(&row)?;
-    sqlx::query(
+    let added = sqlx::query(
         "INSERT INTO rungs (trial, rung, epochs, value, metrics, train_loss, seconds, images_per_second, finished_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (trial, rung) DO NOTHING",
     )
@@ -97,6 +97,9 @@ pub(super) async fn finish_rung(
     .bind(result.finished_at)
     .execute(&mut *tx)
     .await?;
+    if added.rows_affected() == 1 {
+        figures::count(&mut tx, result).await?;
+    }
     let data = json!({
         "trial": trial.id,
         "number": trial.number,

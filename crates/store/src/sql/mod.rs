@@ -9,12 +9,14 @@ mod datasets;
 mod drafts;
 mod duties;
 mod events;
+mod figures;
 mod fleets;
 mod idempotency;
 mod keys;
 mod leases;
 mod models;
 mod projects;
+mod removals;
 mod tasks;
 mod trials;
 mod uploads;
@@ -34,10 +36,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     AnalysisRecord, AnalysisUpdate, Annotation, Beat, DatasetRecord, DatasetUpdate, Deletion, Delivered,
-    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, Event,
-    FileRecord, FleetRecord, Job, KeyRecord, Metadata, ModelRecord, Noun, PartRecord, ProjectRecord, Quota, Reaped,
-    Remembered, RungResult, SavedResponse, StoreError, Suggestion, TaskRecord, TrialRecord, UploadRecord, Usage,
-    WebhookRecord, WorkerRecord, owners::Owners,
+    DeliveryRecord, DeliveryState, DraftCounts, DraftExampleRecord, DraftFilter, DraftRecord, DraftState, DutyRecord,
+    Event, FileRecord, FleetRecord, Job, KeyRecord, Metadata, ModelRecord, Noun, PartRecord, ProjectRecord, Quota,
+    Reaped, Remembered, Removal, RungFigures, RungResult, SavedResponse, StoreError, StoredBytes, Suggestion,
+    TaskRecord, TrialRecord, UploadRecord, Usage, WebhookRecord, WorkerRecord, owners::Owners,
 };
 
 pub(crate) type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -65,6 +67,13 @@ impl<'r> Row<'r> {
     fn count<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T> {
         let value: i64 = self.get(column)?;
         T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range")))
+    }
+
+    fn count_or_none<T: TryFrom<i64>>(&self, column: &'static str) -> Result<Option<T>> {
+        match self.get::<Option<i64>>(column)? {
+            Some(_) => self.count(column).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// An id or a state: what is a string in JSON.
@@ -171,6 +180,42 @@ impl Metadata for SqlMetadata {
         duties::leave(self, duty, who).await
     }
 
+    async fn duties(&self) -> Result<Vec<DutyRecord>> {
+        duties::all(self).await
+    }
+
+    async fn rung_figures(&self) -> Result<BTreeMap<u32, RungFigures>> {
+        figures::rungs(self).await
+    }
+    async fn oldest_waiting(&self) -> Result<Option<i64>> {
+        figures::oldest_waiting(self).await
+    }
+    async fn stored_bytes(&self) -> Result<Vec<StoredBytes>> {
+        figures::stored(self).await
+    }
+
+    async fn delete_task(&self, id: &TaskId) -> Result<Deletion> {
+        removals::task(self, id).await
+    }
+    async fn delete_fleet(&self, id: &FleetId) -> Result<Deletion> {
+        removals::fleet(self, id).await
+    }
+    async fn delete_model(&self, id: &ModelId) -> Result<Deletion> {
+        removals::model(self, id).await
+    }
+    async fn expire_studies(&self, ended_before: i64, now: i64) -> Result<u64> {
+        removals::expire_studies(self, ended_before, now).await
+    }
+    async fn expire_deliveries(&self, before: i64) -> Result<u64> {
+        removals::expire_deliveries(self, before).await
+    }
+    async fn removals(&self, limit: u32) -> Result<Vec<Removal>> {
+        removals::list(self, limit).await
+    }
+    async fn removed(&self, removal: &Removal) -> Result<()> {
+        removals::done(self, removal).await
+    }
+
     async fn create_project(&self, record: &ProjectRecord) -> Result<()> {
         projects::create(self, record).await
     }
@@ -220,7 +265,7 @@ impl Metadata for SqlMetadata {
         uploads::add_part(self, id, part).await
     }
     async fn delete_upload(&self, id: &UploadId) -> Result<bool> {
-        uploads::delete(self, id).await
+        removals::upload(self, id).await
     }
     async fn uploads_before(&self, time: i64) -> Result<Vec<UploadRecord>> {
         uploads::before(self, time).await
@@ -446,9 +491,6 @@ impl Metadata for SqlMetadata {
     ) -> Result<bool> {
         analyses::update(self, id, from, update, now).await
     }
-    async fn delete_analyses(&self, subject: &str) -> Result<Vec<AnalysisId>> {
-        analyses::delete(self, subject).await
-    }
 
     async fn create_draft(&self, record: &DraftRecord) -> Result<()> {
         drafts::create(self, record).await
@@ -471,7 +513,7 @@ impl Metadata for SqlMetadata {
         drafts::add_classes(self, id, add, now).await
     }
     async fn delete_draft(&self, id: &DraftId) -> Result<()> {
-        drafts::delete(self, id).await
+        removals::draft(self, id).await
     }
     async fn draft_packs(&self) -> Result<BTreeSet<String>> {
         drafts::packs(self).await

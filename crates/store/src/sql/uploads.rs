@@ -69,14 +69,6 @@ pub(super) async fn add_part(db: &SqlMetadata, id: &UploadId, part: &PartRecord)
     Ok(())
 }
 
-pub(super) async fn delete(db: &SqlMetadata, id: &UploadId) -> Result<bool> {
-    let mut tx = db.write().await?;
-    sqlx::query("DELETE FROM upload_parts WHERE upload = $1").bind(id.as_str()).execute(&mut *tx).await?;
-    let done = sqlx::query("DELETE FROM uploads WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(done.rows_affected() == 1)
-}
-
 pub(super) async fn before(db: &SqlMetadata, time: i64) -> Result<Vec<UploadRecord>> {
     sqlx::query("SELECT * FROM uploads WHERE created_at < $1 ORDER BY created_at, id")
         .bind(time)

@@ -1,6 +1,6 @@
 //! Workers.
 
-use super::{DbRow, Result, Row, SqlMetadata};
+use super::{DbRow, Result, Row, SqlMetadata, whole};
 use crate::WorkerRecord;
 use kindling_spec::TrialId;
 
@@ -9,25 +9,31 @@ fn read(row: &DbRow) -> Result<WorkerRecord> {
     Ok(WorkerRecord {
         name: row.get("name")?,
         pid: row.count("pid")?,
+        machine: row.get("machine")?,
         device: row.get("device")?,
         started_at: row.get("started_at")?,
         seen_at: row.get("seen_at")?,
         trial: row.word_or_none("trial")?,
+        resident_bytes: row.count_or_none("resident_bytes")?,
     })
 }
 
 pub(super) async fn seen(db: &SqlMetadata, record: &WorkerRecord) -> Result<()> {
     sqlx::query(
-        "INSERT INTO workers (name, pid, device, started_at, seen_at, trial) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, device = excluded.device,
-             started_at = excluded.started_at, seen_at = excluded.seen_at, trial = excluded.trial",
+        "INSERT INTO workers (name, pid, machine, device, started_at, seen_at, trial, resident_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, machine = excluded.machine, device = excluded.device,
+             started_at = excluded.started_at, seen_at = excluded.seen_at, trial = excluded.trial,
+             resident_bytes = excluded.resident_bytes",
     )
     .bind(&record.name)
     .bind(i64::from(record.pid))
+    .bind(&record.machine)
     .bind(&record.device)
     .bind(record.started_at)
     .bind(record.seen_at)
     .bind(record.trial.as_ref().map(TrialId::as_str))
+    .bind(record.resident_bytes.map(whole))
     .execute(&db.writer)
     .await?;
     Ok(())

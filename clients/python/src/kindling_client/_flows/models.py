@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import _download
-from .._exchange import Pages, call, call_bytes, collect
+from .._exchange import Pages, call, call_bytes, call_nothing, collect
 from .._progress import Shown
 from .._steps import Flow, work
 from ..models import Answer, Answered, Card, File, ImageAnswer, Mistake
@@ -42,6 +42,10 @@ def files(model: ModelRef) -> Flow[list[File]]:
 
 def make_files(kind: type[CardT], model: ModelRef) -> Flow[CardT]:
     return call(kind, "makeFiles", at=at(model))
+
+
+def delete(model: ModelRef) -> Flow[None]:
+    return call_nothing("deleteModel", at=at(model))
 
 
 def download(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .. import _download, _wait
 from .._events import Events
-from .._exchange import Pages, call, collect
+from .._exchange import Pages, call, call_nothing, collect
 from .._progress import Shown
 from .._steps import Flow
 from ..errors import KindlingError
@@ -48,6 +48,10 @@ def wait(
 
 def cancel(kind: type[TaskT], task: TaskRef) -> Flow[TaskT]:
     return call(kind, "cancelTask", at=at(task))
+
+
+def delete(task: TaskRef) -> Flow[None]:
+    return call_nothing("deleteTask", at=at(task))
 
 
 def resume(kind: type[TaskT], task: TaskRef, seconds: float | None, trials: int | None) -> Flow[TaskT]:

@@ -1,0 +1,75 @@
+//! What is deleted leaves no file, also where a process was killed half way.
+
+use crate::harness::*;
+use kindling_store::{Deletion, Place, Store};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Deletes, once the workers have let go.
+fn delete(server: &Server, path: &str) {
+    let started = Instant::now();
+    loop {
+        let seen = server.delete(path);
+        if seen.status == 204 {
+            return;
+        }
+        assert!(seen.status == 409 && started.elapsed() < Duration::from_secs(20), "{path}: {seen:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn what_is_deleted_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let server = Server::start(&data_dir, 2);
+    let before = kept_files(&data_dir);
+    let (dataset, sealed) = server.upload(sample_zip());
+    assert_eq!(sealed.status, 200, "{sealed:?}");
+    let with_dataset = kept_files(&data_dir);
+    assert!(with_dataset.len() > before.len());
+
+    let task = server.task(&dataset, json!({"trials": 3, "seconds": 12}));
+    let over = server.wait_over(&task);
+    assert_eq!(over["state"], "complete", "{over}\n{}", server.log());
+    let models = server.get(&format!("/v1/tasks/{task}/leaderboard")).json["items"].as_array().unwrap().clone();
+    let kept = kept_files(&data_dir);
+    for part in ["models/", "checkpoints/", "mistakes/", "answers/"] {
+        assert!(kept.iter().any(|key| key.starts_with(part)), "{part}: {kept:?}");
+    }
+    // The files of other models may still be in the making: what is deleted meanwhile leaves none either.
+    let best = models[0]["model"].as_str().unwrap();
+    delete(&server, &format!("/v1/models/{best}"));
+    assert!(kept_files(&data_dir).iter().all(|key| !key.contains(best)));
+    delete(&server, &format!("/v1/tasks/{task}"));
+    wait_for(&server, || kept_files(&data_dir) == with_dataset);
+
+    // As a server leaves it that is killed when the records are gone and the files are not.
+    let task = server.task(&dataset, json!({"trials": 2, "seconds": 12}));
+    server.wait(&task, "there is a model", |t| t["best"].is_object());
+    server.post(&format!("/v1/tasks/{task}/cancel"), &json!({}));
+    let database = storage(&data_dir).into_iter().find(|(name, _)| *name == "KINDLING_DATABASE").map(|(_, url)| url);
+    let data_dir_of_records = if database.is_some() { dir.path().join("beside") } else { data_dir.clone() };
+    let place = Place { data_dir: data_dir_of_records, database, artifacts: None };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let records = Store::connect(&place).await.unwrap().meta;
+        let id = task.parse().unwrap();
+        let started = Instant::now();
+        while records.delete_task(&id).await.unwrap() != Deletion::Deleted {
+            assert!(started.elapsed() < Duration::from_secs(20), "its workers do not let go");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(records.delete_dataset(&dataset.parse().unwrap()).await.unwrap(), Deletion::Deleted);
+    });
+    assert_ne!(kept_files(&data_dir), before, "nobody has cleared away yet");
+    wait_for(&server, || kept_files(&data_dir) == before);
+}
+
+fn wait_for(server: &Server, until: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !until() {
+        assert!(started.elapsed() < Duration::from_secs(40), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
