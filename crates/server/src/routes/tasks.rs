@@ -26,6 +26,8 @@ pub(super) fn tasks() -> Vec<Route> {
                     E::InvalidSpec,
                     E::DatasetNotFound,
                     E::DatasetNotReady,
+                    E::InvalidLayout,
+                    E::TooFewExamples,
                     E::LimitsTooTight,
                 ]),
         ),
@@ -129,7 +131,7 @@ pub(super) fn fleets() -> Vec<Route> {
                 .takes_named("FleetSpec")
                 .once()
                 .gives::<Fleet>(201, "Posted; Location says where.")
-                .problems(&[E::QuotaExceeded, E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::LimitsTooTight]),
+                .problems(&[E::QuotaExceeded, E::InvalidSpec, E::DatasetNotFound, E::DatasetNotReady, E::InvalidLayout, E::TooFewExamples, E::LimitsTooTight]),
         ),
         get(
             "/v1/fleets",
