@@ -53,19 +53,19 @@ fn fill(server: &Server) {
     }
 }
 
-fn told(data: &Path, words: &[&str]) -> Value {
-    let variables = storage(data);
-    let out = kindling().args(words).args(["--json", "--data-dir"]).arg(data).envs(variables).output().unwrap();
+fn told(data: &Path, words: &[&str]) -> Vec<u8> {
+    let out = kindling().args(words).arg("--data-dir").arg(data).envs(storage(data)).output().unwrap();
     assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap()
+    out.stdout
 }
 
 /// A service begun before the first key has its keys from here on.
 fn keys(data: &Path) {
     told(data, &["projects", "create", "hill", "--bytes", "10MB", "--running", "2"]);
     told(data, &["keys", "create", "--name", "laptop", "--scope", "write", "--project", "hill"]);
-    let revoked = told(data, &["keys", "create", "--name", "lost", "--scope", "read"]);
-    told(data, &["keys", "revoke", revoked["id"].as_str().unwrap()]);
+    let lost = told(data, &["keys", "create", "--name", "lost", "--scope", "read", "--json"]);
+    let lost: Value = serde_json::from_slice(&lost).unwrap();
+    told(data, &["keys", "revoke", lost["id"].as_str().unwrap()]);
 }
 
 fn keep(name: &str, content: &[u8]) {
