@@ -14,7 +14,8 @@ use crate::fixture::{Server, png, zip};
 
 /// A server that looks anew at each request.
 async fn forgetful() -> Server {
-    Server::open_with(Config { status_memory: Duration::ZERO, ..Config::default() }).await
+    let config = Config { status_memory: Duration::ZERO, key_memory: Duration::ZERO, ..Config::default() };
+    Server::open_with(config).await
 }
 
 fn now() -> i64 {
