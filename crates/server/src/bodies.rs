@@ -26,7 +26,8 @@ fn classes() -> Value {
 }
 
 fn labels() -> Value {
-    json!({"type": ["string", "null"], "enum": ["classes", "boxes", null]})
+    let about = "What its labels are: a class for each picture, or boxes with classes. Left out, what is usual there.";
+    json!({"type": ["string", "null"], "enum": ["classes", "boxes", null], "description": about})
 }
 
 /// One of several members, the others absent, null or false.
