@@ -38,7 +38,8 @@ pub(crate) async fn around(State(host): State<Host>, mut request: Request, next:
     let traced = tracing::info_span!(
         target: "traces",
         "request",
-        otel.name = tracing::field::Empty,
+        // A span that has begun is not renamed, and the route is known when it is answered.
+        otel.name = label(&method),
         otel.kind = "server",
         otel.status_code = tracing::field::Empty,
         http.request.method = label(&method),
@@ -84,7 +85,6 @@ pub(crate) async fn around(State(host): State<Host>, mut request: Request, next:
     let (status, took) = (response.status(), started.elapsed());
     let route = response.extensions().get::<RouteName>().map_or("none", |route| route.0);
     host.metrics().observe(label(&method), route, status.as_u16(), took);
-    traced.record("otel.name", format!("{} {route}", label(&method)));
     traced.record("http.route", route);
     traced.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {

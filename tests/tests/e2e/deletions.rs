@@ -13,7 +13,7 @@ fn delete(server: &Server, path: &str) {
         if seen.status == 204 {
             return;
         }
-        assert!(seen.status == 409 && started.elapsed() < Duration::from_secs(20), "{path}: {seen:?}");
+        assert!(seen.status == 409 && started.elapsed() < Duration::from_secs(60), "{path}: {seen:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -29,23 +29,22 @@ fn what_is_deleted_leaves_no_file() {
     let with_dataset = kept_files(&data_dir);
     assert!(with_dataset.len() > before.len());
 
-    let task = server.task(&dataset, json!({"trials": 3, "seconds": 12}));
-    let over = server.wait_over(&task);
-    assert_eq!(over["state"], "complete", "{over}\n{}", server.log());
-    let models = server.get(&format!("/v1/tasks/{task}/leaderboard")).json["items"].as_array().unwrap().clone();
-    let kept = kept_files(&data_dir);
+    // However slow the machine is, it ends as soon as there is something to delete.
+    let task = server.task(&dataset, json!({"seconds": 600}));
+    server.wait(&task, "there is a model", |t| t["best"].is_object());
     for part in ["models/", "checkpoints/", "mistakes/", "answers/"] {
-        assert!(kept.iter().any(|key| key.starts_with(part)), "{part}: {kept:?}");
+        wait_for(&server, || kept_files(&data_dir).iter().any(|key| key.starts_with(part)));
     }
-    // The files of other models may still be in the making: what is deleted meanwhile leaves none either.
-    let best = models[0]["model"].as_str().unwrap();
+    server.post(&format!("/v1/tasks/{task}/cancel"), &json!({}));
+    // Files of the models may still be in the making: what is deleted meanwhile leaves none either.
+    let best = server.get(&format!("/v1/tasks/{task}")).text("/best/model");
     delete(&server, &format!("/v1/models/{best}"));
-    assert!(kept_files(&data_dir).iter().all(|key| !key.contains(best)));
+    wait_for(&server, || kept_files(&data_dir).iter().all(|key| !key.contains(&best)));
     delete(&server, &format!("/v1/tasks/{task}"));
     wait_for(&server, || kept_files(&data_dir) == with_dataset);
 
     // As a server leaves it that is killed when the records are gone and the files are not.
-    let task = server.task(&dataset, json!({"trials": 2, "seconds": 12}));
+    let task = server.task(&dataset, json!({"seconds": 600}));
     server.wait(&task, "there is a model", |t| t["best"].is_object());
     server.post(&format!("/v1/tasks/{task}/cancel"), &json!({}));
     let database = storage(&data_dir).into_iter().find(|(name, _)| *name == "KINDLING_DATABASE").map(|(_, url)| url);
@@ -57,7 +56,7 @@ fn what_is_deleted_leaves_no_file() {
         let id = task.parse().unwrap();
         let started = Instant::now();
         while records.delete_task(&id).await.unwrap() != Deletion::Deleted {
-            assert!(started.elapsed() < Duration::from_secs(20), "its workers do not let go");
+            assert!(started.elapsed() < Duration::from_secs(60), "its workers do not let go");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(records.delete_dataset(&dataset.parse().unwrap()).await.unwrap(), Deletion::Deleted);
@@ -69,7 +68,7 @@ fn what_is_deleted_leaves_no_file() {
 fn wait_for(server: &Server, until: impl Fn() -> bool) {
     let started = Instant::now();
     while !until() {
-        assert!(started.elapsed() < Duration::from_secs(40), "{}", server.log());
+        assert!(started.elapsed() < Duration::from_secs(60), "{}", server.log());
         std::thread::sleep(Duration::from_millis(100));
     }
 }
