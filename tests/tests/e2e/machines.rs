@@ -85,37 +85,38 @@ fn readiness_tells_that_the_database_or_the_object_store_is_gone() {
     let mut variables = vec![("KINDLING_DATABASE", postgres.url()), ("KINDLING_ARTIFACTS", s3.url("ready"))];
     variables.extend(s3.environment());
     let server = Server::start_with(&dir.path().join("data"), 0, &variables);
-    let until = |status: u16| {
+    // What was looked for a moment ago is not looked for again: the answer tells of the fault soon, not at once.
+    let until = |status: u16, says: &str| {
         let started = Instant::now();
         loop {
             let seen = server.get("/readyz");
-            if seen.status == status {
+            if seen.status == status && String::from_utf8_lossy(&seen.body).contains(says) {
                 return seen;
             }
             assert!(started.elapsed() < Duration::from_secs(60), "{seen:?}\n{}", server.log());
             std::thread::sleep(Duration::from_millis(200));
         }
     };
-    until(200);
+    until(200, "ready");
     // The server makes a bucket's folder again, unless something is in its place.
     let aside = s3.root().with_extension("aside");
     std::fs::rename(s3.root(), &aside).unwrap();
     std::fs::write(s3.root(), b"no bucket").unwrap();
-    let gone = until(503);
+    let gone = until(503, "object store");
     gone.assert_problem("unavailable", 503);
     let told = gone.text("/detail");
     assert!(told.contains("object store") && !told.contains("database") && !told.contains("queue"), "{told}");
     std::fs::remove_file(s3.root()).unwrap();
     std::fs::rename(&aside, s3.root()).unwrap();
-    until(200);
+    until(200, "ready");
     postgres.kill();
-    let gone = until(503);
+    let gone = until(503, "database");
     gone.assert_problem("unavailable", 503);
     let told = gone.text("/detail");
     assert!(told.contains("database") && told.contains("queue") && !told.contains("object store"), "{told}");
     assert_eq!(server.get("/healthz").status, 200);
     postgres.restart();
-    until(200);
+    until(200, "ready");
 }
 
 /// Where trials wait for a slow object store, four workers do four at a time. Two cores can show no more.
