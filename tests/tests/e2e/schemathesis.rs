@@ -23,14 +23,16 @@ fn the_service_keeps_to_its_openapi_document() {
     let version = Command::new(&command).arg("--version").output();
     assert!(version.is_ok_and(|o| o.status.success()), "`{command} --version` fails: `pip install schemathesis`");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis.sh");
-    let ran = Command::new("bash")
-        .arg(script)
-        .arg(SECONDS)
-        .env("KINDLING", binary())
-        .env("SCHEMATHESIS", &command)
-        .env("SEED", "1")
-        .output()
-        .unwrap();
+    let run = || {
+        let mut run = Command::new("bash");
+        run.arg(&script).arg(SECONDS).env("KINDLING", binary()).env("SCHEMATHESIS", &command).env("SEED", "1");
+        run.output().unwrap()
+    };
+    let mut ran = run();
+    // CPython 3.11 fails so at times, in Schemathesis' own code: nothing was seen of the service.
+    if String::from_utf8_lossy(&ran.stdout).contains("AST constructor recursion depth mismatch") {
+        ran = run();
+    }
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{out}\n{err}");
     // Status 0 with nothing asked would be no test.
