@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::api::health::Probe;
+use crate::api::health::Readiness;
 use crate::figures::{self, Figures, Kept};
 use crate::{Config, Problem, metrics::HttpMetrics};
 
@@ -30,7 +30,7 @@ struct Inner {
     access: Access,
     metrics: HttpMetrics,
     figures: Kept<Figures>,
-    probe: Kept<Probe>,
+    readiness: Kept<Readiness>,
     decoders: Semaphore,
     stopping: CancellationToken,
 }
@@ -39,8 +39,8 @@ impl Host {
     pub(crate) fn new(service: Service, config: Config, stopping: CancellationToken) -> Self {
         let access = Access::new(&service, &config);
         let (metrics, decoders) = (HttpMetrics::default(), Semaphore::new(DECODERS));
-        let (figures, probe) = (Kept::new(config.status_memory), Kept::new(config.status_memory));
-        Self { inner: Arc::new(Inner { service, config, access, metrics, figures, probe, decoders, stopping }) }
+        let (figures, readiness) = (Kept::new(config.status_memory), Kept::new(config.status_memory));
+        Self { inner: Arc::new(Inner { service, config, access, metrics, figures, readiness, decoders, stopping }) }
     }
 
     /// The service as who runs it sees it: every project's.
@@ -69,8 +69,8 @@ impl Host {
     }
 
     /// What was last found of what the service stands on.
-    pub(crate) fn probe(&self) -> &Kept<Probe> {
-        &self.inner.probe
+    pub(crate) fn readiness(&self) -> &Kept<Readiness> {
+        &self.inner.readiness
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kindling_engine::Service;
 use kindling_spec::ErrorCode;
+use kindling_store::WorkerRecord;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -39,28 +40,25 @@ pub(crate) struct Readiness {
     workers: usize,
 }
 
-/// What works.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    database: bool,
-    queue: bool,
-    files: bool,
-    disk: bool,
-}
-
-impl Probe {
+impl Readiness {
     async fn look(service: &Service) -> Self {
         let store = service.store();
         let data_dir = service.data_dir().to_owned();
         let write = move || tempfile::tempfile_in(data_dir).and_then(|mut file| file.write_all(b"ready"));
         let disk = async { tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)? };
-        let (database, queue, files, disk) = tokio::join!(
+        let (database, workers, queue, files, disk) = tokio::join!(
             works("database", store.meta.ping()),
+            works("workers", store.meta.workers()),
             works("queue", store.queue.ping()),
             works("object store", store.files.ping()),
             works("data directory", disk),
         );
-        Self { database, queue, files, disk }
+        let (database, queue, files, disk) =
+            (database.is_some() && workers.is_some(), queue.is_some(), files.is_some(), disk.is_some());
+        let now = now_ms();
+        let seen = |worker: &&WorkerRecord| WorkerState::of(worker, now) != WorkerState::Silent;
+        let workers = workers.unwrap_or_default().iter().filter(seen).count();
+        Self { ready: database && queue && files && disk, database, queue, files, disk, workers }
     }
 
     /// What does not work, in words.
@@ -75,18 +73,14 @@ impl Probe {
     }
 }
 
-async fn works<E: Display>(what: &str, probe: impl Future<Output = Result<(), E>>) -> bool {
+/// What a part answers in time, if it does.
+async fn works<T, E: Display>(what: &str, probe: impl Future<Output = Result<T, E>>) -> Option<T> {
     match tokio::time::timeout(PATIENCE, probe).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "not ready: {what}");
-            false
-        }
-        Err(_) => {
-            tracing::error!("not ready: {what}: no answer within {PATIENCE:?}");
-            false
-        }
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => tracing::error!(%error, "not ready: {what}"),
+        Err(_) => tracing::error!("not ready: {what}: no answer within {PATIENCE:?}"),
     }
+    None
 }
 
 pub(crate) async fn ready(State(host): State<Host>) -> Result<Response, Problem> {
@@ -94,15 +88,10 @@ pub(crate) async fn ready(State(host): State<Host>) -> Result<Response, Problem>
         return Err(Problem::new(ErrorCode::Unavailable, "the service is stopping; another may be running"));
     }
     let service = host.whole_service();
-    let probe = host.probe().get(async { Ok::<_, Infallible>(Probe::look(service).await) }).await;
-    let probe = probe.unwrap_or_else(|never| match never {});
-    let faults = probe.faults();
-    if !faults.is_empty() {
-        return Err(Problem::new(ErrorCode::Unavailable, faults.join("; ")));
+    let readiness = host.readiness().get(async { Ok::<_, Infallible>(Readiness::look(service).await) }).await;
+    let readiness = readiness.unwrap_or_else(|never| match never {});
+    if !readiness.ready {
+        return Err(Problem::new(ErrorCode::Unavailable, readiness.faults().join("; ")));
     }
-    let now = now_ms();
-    let workers = service.store().meta.workers().await?;
-    let workers = workers.iter().filter(|worker| WorkerState::of(worker, now) != WorkerState::Silent).count();
-    let Probe { database, queue, files, disk } = *probe;
-    Ok(Json(Readiness { ready: true, database, queue, files, disk, workers }).into_response())
+    Ok(Json(&*readiness).into_response())
 }
