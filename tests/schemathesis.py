@@ -29,6 +29,8 @@ UNSAID = [
     # What classes a data set or a draft has, what its labels are, how many examples a class has, how small a network can be.
     ("createTask|createFleet", "invalid_spec", "the data set has no class|`.*` is not a class of this task"),
     ("createTask|createFleet", "invalid_spec", "is missing; name the class whose examples are good"),
+    # That a backbone's weights were fetched.
+    ("createTask|createFleet", "invalid_spec", r"the weights of `[a-z0-9-]+` are not here"),
     ("createTask|createFleet", "limits_too_tight", ""),
     ("createTask|createFleet", "invalid_layout|too_few_examples", ""),
     ("createTask", "invalid_request", r"`.*` has \d+ pictures in its|\d+ pictures have several boxes"),
