@@ -55,6 +55,11 @@ pub(crate) fn summary(manifest: &Manifest) -> Value {
     summary
 }
 
+/// Whether a person may call something so; the spaces around it count, and are not kept.
+pub(crate) fn is_name(given: &str) -> bool {
+    !given.trim().is_empty() && given.chars().count() <= 200 && !given.chars().any(char::is_control)
+}
+
 impl Service {
     /// Makes a data set without content, with the labels that the kind of task wants.
     ///
@@ -95,7 +100,7 @@ impl Service {
 
     /// A data set's name, trimmed, if it may be one.
     pub(crate) fn dataset_name(name: &str) -> Result<String, EngineError> {
-        if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        if !is_name(name) {
             let detail = "`name` must have 1 to 200 characters, not only spaces and no control characters";
             return Err(EngineError::refused(ErrorCode::InvalidRequest, detail));
         }

@@ -153,32 +153,33 @@ impl Service {
     }
 
     async fn remove_files(&self, removal: &Removal) -> Result<(), EngineError> {
-        let (files, id) = (&self.store().files, &removal.id);
+        let id = &removal.id;
         let unreadable =
             |_| EngineError::refused(ErrorCode::Internal, format!("`{id}` is no id of a {}", removal.what));
-        match removal.what {
-            Noun::Dataset => files.delete_prefix(&datasets::key(&id.parse().map_err(unreadable)?)).await?,
-            Noun::Draft => files.delete_prefix(&drafts::key(&id.parse().map_err(unreadable)?)).await?,
-            Noun::Upload => files.delete_prefix(&uploads::prefix(&id.parse().map_err(unreadable)?)).await?,
-            Noun::Task | Noun::Trial => files.delete_prefix(&format!("checkpoints/{id}")).await?,
-            Noun::Analysis => {
-                files.delete(&analysis::file_key(&id.parse().map_err(unreadable)?)).await?;
-                1
-            }
+        let (single, below) = match removal.what {
+            Noun::Dataset => (vec![], vec![datasets::key(&id.parse().map_err(unreadable)?)]),
+            Noun::Draft => (vec![], vec![drafts::key(&id.parse().map_err(unreadable)?)]),
+            Noun::Upload => (vec![], vec![uploads::prefix(&id.parse().map_err(unreadable)?)]),
+            Noun::Task | Noun::Trial => (vec![], vec![format!("checkpoints/{id}")]),
+            Noun::Analysis => (vec![analysis::file_key(&id.parse().map_err(unreadable)?)], vec![]),
             Noun::Model => {
                 let id = id.parse().map_err(unreadable)?;
-                files.delete(&mistakes_key(&id)).await?;
-                files.delete(&answers_key(&id)).await?;
-                let mut count = 2;
                 // A process that was killed while it added files has left some of a revision that no record names.
-                for revision in REVISIONS {
-                    count += files.delete_prefix(&bundle_key(&id, revision)).await?;
-                }
-                count
+                let bundles = REVISIONS.map(|revision| bundle_key(&id, revision)).to_vec();
+                (vec![mistakes_key(&id), answers_key(&id)], bundles)
             }
             // These have no files of their own.
-            Noun::Fleet | Noun::DraftExample | Noun::File | Noun::Project | Noun::Key | Noun::Webhook => 0,
+            Noun::Fleet | Noun::DraftExample | Noun::File | Noun::Project | Noun::Key | Noun::Webhook => {
+                (vec![], vec![])
+            }
         };
+        let files = &self.store().files;
+        for key in &single {
+            files.delete(key).await?;
+        }
+        for prefix in &below {
+            files.delete_prefix(prefix).await?;
+        }
         Ok(())
     }
 

@@ -61,13 +61,8 @@ impl HttpMetrics {
         let name = "kindling_http_request_duration_seconds";
         head(out, name, "histogram", "Seconds until the answer began.");
         for (route, histogram) in &series.latency {
-            for (bucket, bound) in histogram.buckets.iter().zip(BUCKETS) {
-                line(out, &format!("{name}_bucket"), &format!("route=\"{route}\",le=\"{bound}\""), *bucket as f64);
-            }
-            let count = histogram.count as f64;
-            line(out, &format!("{name}_bucket"), &format!("route=\"{route}\",le=\"+Inf\""), count);
-            line(out, &format!("{name}_sum"), &format!("route=\"{route}\""), histogram.sum);
-            line(out, &format!("{name}_count"), &format!("route=\"{route}\""), count);
+            let buckets = histogram.buckets.iter().copied().zip(BUCKETS);
+            spread(out, name, &format!("route=\"{route}\""), buckets, histogram.sum, histogram.count);
         }
     }
 }
@@ -82,6 +77,16 @@ fn line(out: &mut String, name: &str, labels: &str, value: f64) {
         "" => writeln!(out, "{name} {value}"),
         _ => writeln!(out, "{name}{{{labels}}} {value}"),
     };
+}
+
+/// The lines of a histogram: of each bucket how many are in it or in one before, and its upper bound.
+fn spread(out: &mut String, name: &str, labels: &str, up_to: impl Iterator<Item = (u64, f64)>, sum: f64, count: u64) {
+    for (counted, bound) in up_to {
+        line(out, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), counted as f64);
+    }
+    line(out, &format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), count as f64);
+    line(out, &format!("{name}_sum"), labels, sum);
+    line(out, &format!("{name}_count"), labels, count as f64);
 }
 
 /// A label's value, which a person may have chosen.
@@ -137,15 +142,12 @@ fn of_service(figures: &Figures, out: &mut String) {
     let name = "kindling_rung_duration_seconds";
     head(out, name, "histogram", "Seconds that rungs of trials took, training and validation, by the rung's number.");
     for (rung, figure) in &figures.rungs {
-        let mut sum = 0;
-        for (count, bound) in figure.counts.iter().zip(RUNG_BOUNDS) {
-            sum += count;
-            line(out, &format!("{name}_bucket"), &format!("rung=\"{rung}\",le=\"{bound}\""), sum as f64);
-        }
-        let count = figure.counts.iter().sum::<u64>() as f64;
-        line(out, &format!("{name}_bucket"), &format!("rung=\"{rung}\",le=\"+Inf\""), count);
-        line(out, &format!("{name}_sum"), &format!("rung=\"{rung}\""), figure.seconds);
-        line(out, &format!("{name}_count"), &format!("rung=\"{rung}\""), count);
+        let up_to = figure.counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        let count = figure.counts.iter().sum();
+        spread(out, name, &format!("rung=\"{rung}\""), up_to.zip(RUNG_BOUNDS), figure.seconds, count);
     }
     let name = "kindling_rung_images_per_second";
     head(out, name, "summary", "Images a second in training, of each rung done.");

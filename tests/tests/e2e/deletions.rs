@@ -33,15 +33,17 @@ fn what_is_deleted_leaves_no_file() {
     let task = server.task(&dataset, json!({"seconds": 600}));
     server.wait(&task, "there is a model", |t| t["best"].is_object());
     for part in ["models/", "checkpoints/", "mistakes/", "answers/"] {
-        wait_for(&server, || kept_files(&data_dir).iter().any(|key| key.starts_with(part)));
+        server.wait_for("the files are as they should be", || {
+            kept_files(&data_dir).iter().any(|key| key.starts_with(part))
+        });
     }
     server.post(&format!("/v1/tasks/{task}/cancel"), &json!({}));
     // Files of the models may still be in the making: what is deleted meanwhile leaves none either.
     let best = server.get(&format!("/v1/tasks/{task}")).text("/best/model");
     delete(&server, &format!("/v1/models/{best}"));
-    wait_for(&server, || kept_files(&data_dir).iter().all(|key| !key.contains(&best)));
+    server.wait_for("the files are as they should be", || kept_files(&data_dir).iter().all(|key| !key.contains(&best)));
     delete(&server, &format!("/v1/tasks/{task}"));
-    wait_for(&server, || kept_files(&data_dir) == with_dataset);
+    server.wait_for("the files are as they should be", || kept_files(&data_dir) == with_dataset);
 
     // As a server leaves it that is killed when the records are gone and the files are not.
     let task = server.task(&dataset, json!({"seconds": 600}));
@@ -62,13 +64,5 @@ fn what_is_deleted_leaves_no_file() {
         assert_eq!(records.delete_dataset(&dataset.parse().unwrap()).await.unwrap(), Deletion::Deleted);
     });
     assert_ne!(kept_files(&data_dir), before, "nobody has cleared away yet");
-    wait_for(&server, || kept_files(&data_dir) == before);
-}
-
-fn wait_for(server: &Server, until: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !until() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    server.wait_for("the files are as they should be", || kept_files(&data_dir) == before);
 }

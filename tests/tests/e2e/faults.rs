@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Whether the program is there, or else this is not the machine to test this on.
 fn there(program: &str) -> bool {
@@ -16,13 +16,6 @@ fn there(program: &str) -> bool {
         println!("skipped: there is no `{program}`");
     }
     there
-}
-
-fn started(server: &Server, budget: Value) -> (String, String) {
-    let (dataset, sealed) = server.upload(sample_zip());
-    assert_eq!(sealed.status, 200, "{sealed:?}");
-    let task = server.task(&dataset, budget);
-    (dataset, task)
 }
 
 /// How many rungs are done.
@@ -55,7 +48,7 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
         return;
     }
     let server = Server::start_as(with_binary(command), &place.join("data"), "flex", 1, &[]);
-    let (dataset, task) = started(&server, json!({"trials": 2}));
+    let (dataset, task) = server.begin(json!({"trials": 2}));
     let seen = server.wait(&task, "there is a model", |t| t["best"].is_object());
     let model = format!("/v1/models/{}/files/model.onnx", seen["best"]["model"].as_str().unwrap());
     let onnx = sha256(&server.get(&model).body);
@@ -75,14 +68,12 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
         _ => made,
     };
     refused.assert_problem("storage_full", 507);
-    let full = Instant::now();
     // Whoever is at work: the worker that has something to keep, or the scheduler that has something to decide.
     let is_felt = |log: String| log.contains("storage did not do it") || log.contains("a scheduling step failed");
-    while !is_felt(server.log()) {
-        assert!(full.elapsed() < Duration::from_secs(60), "{}", server.log());
+    server.wait_for("it is felt", || {
         fill();
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        is_felt(server.log())
+    });
     // What there is can be read.
     assert_eq!(server.get(&format!("/v1/datasets/{dataset}")).json["state"], "ready");
     assert_eq!(server.get(&format!("/v1/datasets/{dataset}/examples/0/image")).status, 200);
@@ -128,15 +119,12 @@ fn a_clock_that_jumps_neither_ends_a_study_nor_takes_its_trials_away() {
         ("DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
     let server = Server::start_with(&dir.path().join("data"), 1, &variables);
-    let (_, task) = started(&server, json!({"trials": 6, "seconds": 3000}));
+    let (_, task) = server.begin(json!({"trials": 6, "seconds": 3000}));
     server.wait(&task, "a trial runs", |t| t["progress"]["trials"]["running"].as_u64() > Some(0));
     for to in ["+2h", "-400d", "+0"] {
         set(to);
-        let (before, start) = (results(&server, &task), Instant::now());
-        while results(&server, &task) == before {
-            assert!(start.elapsed() < Duration::from_secs(60), "{to}: nothing goes on\n{}", server.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let before = results(&server, &task);
+        server.wait_for(&format!("it goes on at {to}"), || results(&server, &task) != before);
     }
     let seen = server.get(&format!("/v1/tasks/{task}")).json;
     assert_eq!((&seen["state"], &seen["progress"]["trials"]["failed"]), (&json!("running"), &json!(0)), "{seen}");
@@ -155,17 +143,13 @@ fn a_worker_that_gets_no_more_memory_is_replaced_and_its_trial_goes_on() {
     }
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir.path().join("data"), 1);
-    let (_, task) = started(&server, json!({"trials": 2}));
+    let (_, task) = server.begin(json!({"trials": 2}));
     server.wait(&task, "a trial runs", |t| t["progress"]["trials"]["running"].as_u64() > Some(0));
     let worker = server.workers()[0];
     // Less than it has: the next larger allocation is refused, as where a container's limit is reached.
     let limited = Command::new("prlimit").args(["--pid", &worker.to_string(), "--data=1000000"]).status().unwrap();
     assert!(limited.success());
-    let start = Instant::now();
-    while server.workers().contains(&worker) {
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    server.wait_for("the worker is gone", || !server.workers().contains(&worker));
     let over = server.wait_over(&task);
     assert_whole(&server, &over);
     let log = server.log();
@@ -200,30 +184,18 @@ fn a_lost_graphics_card_costs_a_worker_and_no_trial() {
         ("LOSE_DEVICE_WHILE", text(&lost)),
     ];
     let server = Server::start_as(kindling(), &dir.path().join("data"), "wgpu", 1, &variables);
-    let (_, task) = started(&server, json!({"trials": 1}));
+    let (_, task) = server.begin(json!({"trials": 1}));
     server.wait(&task, "a trial runs", |t| t["progress"]["trials"]["running"].as_u64() > Some(0));
     let worker = server.workers()[0];
     std::thread::sleep(Duration::from_secs(2));
     File::create(&lost).unwrap();
-    let start = Instant::now();
-    while server.workers().contains(&worker) {
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::fs::remove_file(&lost).unwrap();
     let is_told = |log: String| log.contains("Device is lost") && log.contains("a worker died");
-    while !is_told(server.log()) {
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    server.wait_for("the worker is gone", || !server.workers().contains(&worker) && is_told(server.log()));
+    std::fs::remove_file(&lost).unwrap();
     // A processor that poses as a card would take minutes to the end.
     let of_trial = || server.get(&format!("/v1/tasks/{task}/trials")).json["items"][0].clone();
-    let (start, mut trial) = (Instant::now(), of_trial());
-    while trial["state"] != "running" || server.workers().is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{trial}\n{}", server.log());
-        std::thread::sleep(Duration::from_millis(100));
-        trial = of_trial();
-    }
+    let trial = of_trial();
+    server.wait_for("the trial goes on", || of_trial()["state"] == "running" && !server.workers().is_empty());
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!((&of_trial()["id"], &of_trial()["state"]), (&trial["id"], &json!("running")), "{}", server.log());
     server.post(&format!("/v1/tasks/{task}/cancel"), &json!({}));

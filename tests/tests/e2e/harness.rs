@@ -65,10 +65,14 @@ pub(crate) fn storage(data_dir: &Path) -> Vec<(&'static str, String)> {
     let mut databases = shared.databases.lock().unwrap();
     let name = format!("test_{}", databases.len());
     let database = databases.entry(data_dir.to_owned()).or_insert_with(|| shared.postgres.database(&name)).clone();
-    let prefix = database.rsplit('/').next().unwrap_or_default();
-    let mut variables = vec![("KINDLING_ARTIFACTS", shared.s3.url(prefix))];
-    variables.extend(shared.s3.environment());
-    variables.push(("KINDLING_DATABASE", database));
+    let prefix = database.rsplit('/').next().unwrap_or_default().to_owned();
+    place(database, &shared.s3, &prefix)
+}
+
+/// The same for a database and a prefix of its own.
+pub(crate) fn place(database: String, s3: &S3, prefix: &str) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("KINDLING_DATABASE", database), ("KINDLING_ARTIFACTS", s3.url(prefix))];
+    variables.extend(s3.environment());
     variables
 }
 
@@ -197,6 +201,23 @@ impl Server {
         self.wait(task, "the task is over", |t| {
             ["complete", "cancelled", "failed"].contains(&t["state"].as_str().unwrap())
         })
+    }
+
+    /// Uploads the sample data set and posts a task on it; returns both ids.
+    pub(crate) fn begin(&self, budget: Value) -> (String, String) {
+        let (dataset, sealed) = self.upload(sample_zip());
+        assert_eq!(sealed.status, 200, "{sealed:?}");
+        let task = self.task(&dataset, budget);
+        (dataset, task)
+    }
+
+    /// Waits a minute at most.
+    pub(crate) fn wait_for(&self, what: &str, until: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !until() {
+            assert!(started.elapsed() < Duration::from_secs(60), "waited too long until {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// The process ids of its workers.

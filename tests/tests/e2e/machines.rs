@@ -82,8 +82,7 @@ fn readiness_tells_that_the_database_or_the_object_store_is_gone() {
     let Some(mut postgres) = Postgres::start() else { return };
     let s3 = S3::start();
     let dir = tempfile::tempdir().unwrap();
-    let mut variables = vec![("KINDLING_DATABASE", postgres.url()), ("KINDLING_ARTIFACTS", s3.url("ready"))];
-    variables.extend(s3.environment());
+    let variables = place(postgres.url(), &s3, "ready");
     let server = Server::start_with(&dir.path().join("data"), 0, &variables);
     // What was looked for a moment ago is not looked for again: the answer tells of the fault soon, not at once.
     let until = |status: u16, says: &str| {
@@ -133,9 +132,7 @@ fn four_workers_take_less_than_a_third_of_the_time_of_one() {
     let set = zip_of_folder(&set.path().join("set"));
     let seconds = |workers: usize| {
         let dir = tempfile::tempdir().unwrap();
-        let mut variables = vec![("KINDLING_DATABASE", postgres.database(&format!("with_{workers}")))];
-        variables.push(("KINDLING_ARTIFACTS", s3.url(&format!("with-{workers}"))));
-        variables.extend(s3.environment());
+        let variables = place(postgres.database(&format!("with_{workers}")), &s3, &format!("with-{workers}"));
         let server = Server::start_with(&dir.path().join("server"), 0, &variables);
         let (dataset, sealed) = server.upload(&set);
         assert_eq!(sealed.status, 200, "{sealed:?}");

@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 fn an_object_store_that_refuses_or_is_slow_costs_time_and_nothing_else() {
     let Some(postgres) = Postgres::start() else { return };
     let (s3, dir) = (S3::start(), tempfile::tempdir().unwrap());
-    let mut variables = vec![("KINDLING_DATABASE", postgres.database("away")), ("KINDLING_ARTIFACTS", s3.url("away"))];
-    variables.extend(s3.environment());
+    let variables = place(postgres.database("away"), &s3, "away");
     let server = Server::start_with(&dir.path().join("data"), 1, &variables);
-    let (dataset, sealed) = server.upload(sample_zip());
-    assert_eq!(sealed.status, 200, "{sealed:?}");
-    let task = server.task(&dataset, json!({"trials": 2}));
+    let (_, task) = server.begin(json!({"trials": 2}));
     let seen = server.wait(&task, "there is a model", |t| t["best"].is_object());
     let model = format!("/v1/models/{}/files/model.onnx", seen["best"]["model"].as_str().unwrap());
     let onnx = sha256(&server.get(&model).body);
@@ -27,11 +24,7 @@ fn an_object_store_that_refuses_or_is_slow_costs_time_and_nothing_else() {
     assert_eq!(sha256(&server.get(&model).body), onnx, "there is a copy");
     assert_eq!(server.get(&format!("/v1/tasks/{task}")).json["state"], "running");
     // What the worker has trained meanwhile it keeps, and tries again.
-    let refusing = Instant::now();
-    while !server.log().contains("storage did not do it") {
-        assert!(refusing.elapsed() < Duration::from_secs(60), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    server.wait_for("it is told", || server.log().contains("storage did not do it"));
     let results = server.get(&format!("/v1/tasks/{task}/trials")).json;
 
     s3.refuse(false);
@@ -52,12 +45,9 @@ fn an_object_store_that_refuses_or_is_slow_costs_time_and_nothing_else() {
 fn a_database_that_goes_and_comes_back_costs_time_and_nothing_else() {
     let Some(mut postgres) = Postgres::start() else { return };
     let (s3, dir) = (S3::start(), tempfile::tempdir().unwrap());
-    let mut variables = vec![("KINDLING_DATABASE", postgres.database("away")), ("KINDLING_ARTIFACTS", s3.url("away"))];
-    variables.extend(s3.environment());
+    let variables = place(postgres.database("away"), &s3, "away");
     let server = Server::start_with(&dir.path().join("data"), 1, &variables);
-    let (dataset, sealed) = server.upload(sample_zip());
-    assert_eq!(sealed.status, 200, "{sealed:?}");
-    let task = server.task(&dataset, json!({"trials": 2}));
+    let (_, task) = server.begin(json!({"trials": 2}));
     server.wait(&task, "there is a model", |t| t["best"].is_object());
     let results = server.get(&format!("/v1/tasks/{task}/trials")).json;
 

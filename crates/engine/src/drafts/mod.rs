@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::error::blocking;
-use crate::{EngineError, Service, clock::now_ms};
+use crate::{EngineError, Service, clock::now_ms, datasets::is_name};
 
 /// The file with a sealed data set's pictures.
 const ORIGINALS: &str = "originals.pack";
@@ -66,7 +66,7 @@ fn class_names(given: &[String], limits: &Limits) -> Result<Vec<String>, EngineE
     let mut names: Vec<String> = Vec::new();
     for (i, given) in given.iter().enumerate() {
         let name = given.trim();
-        if name.is_empty() || given.chars().count() > 200 || given.chars().any(char::is_control) {
+        if !is_name(given) {
             let what = "a class's name has 1 to 200 characters, not only spaces and no control characters";
             return refuse(format!("`classes/{i}`: {what}"));
         }
