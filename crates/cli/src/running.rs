@@ -1,6 +1,7 @@
 //! Runtime, signals, and the end of a parent.
 
 use crate::failure::{Exit, Failure};
+use kindling_engine::{Crew, MEGABYTE};
 use std::io::Read;
 use tokio_util::sync::CancellationToken;
 
@@ -79,18 +80,35 @@ pub(crate) fn open_device(name: &str) -> Result<kindling_train::OpenDevice, Fail
         .map_err(|e| Failure::new(Exit::Usage, e.to_string()).mend("`kindling devices` lists them"))
 }
 
-/// How many workers and threads each: as asked, or as suits the device. A device that is not there is said at once:
-/// workers would only end one after another.
-pub(crate) fn workers(asked: Option<usize>, device: &str) -> Result<(usize, usize), Failure> {
+/// The workers of this machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CrewArgs {
+    /// The device to train on; `kindling devices` lists them.
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub(crate) device: String,
+    /// Worker processes; by default one a core, or one a graphics card. With 0, `serve` trains nothing.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Memory that each worker may take, in MB; on a processor by default an equal share of what the machine or its container
+    /// has. A trial that needs more goes to a worker that has more, where there is one.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    memory: Option<u64>,
+}
+
+impl CrewArgs {
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        self.memory.map(|megabytes| megabytes * MEGABYTE)
+    }
+
+    pub(crate) fn crew(&self) -> Result<Crew, Failure> {
+        crew(&self.device, self.workers, self.memory_bytes())
+    }
+}
+
+/// A crew. A device that is not there is said at once: workers would only end one after another.
+pub(crate) fn crew(device: &str, workers: Option<usize>, memory_each: Option<u64>) -> Result<Crew, Failure> {
     open_device(device)?;
-    let (workers, threads) = kindling_engine::default_workers(device);
-    Ok(match asked {
-        None => (workers, threads),
-        Some(asked) => {
-            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            (asked, (cores / asked.max(1)).max(1))
-        }
-    })
+    Ok(Crew::new(device, workers, memory_each))
 }
 
 /// Lets others on this machine go first, for what computes long: a service answers at once though its workers train.

@@ -153,8 +153,7 @@ impl Workers {
         asked: Option<usize>,
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
-        let (workers, threads) = running::workers(asked, device)?;
-        let fleet = WorkerFleet::new(service.clone(), running::program()?, device, workers, threads);
+        let fleet = WorkerFleet::new(service.clone(), running::program()?, running::crew(device, asked, None)?);
         let (stop_workers, stop_scheduler) = (stop.child_token(), CancellationToken::new());
         let scheduler = tokio::spawn(run_scheduler(service.clone(), stop_scheduler.clone()));
         let fleet = tokio::spawn(fleet.run(stop_workers.clone()));

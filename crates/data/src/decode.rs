@@ -106,7 +106,8 @@ pub(crate) fn too_many_bytes(bytes: u64, limits: &Limits) -> DataError {
 }
 
 fn damaged(error: image::ImageError) -> DataError {
-    DataError::InvalidImage(format!("the image is damaged or of an unknown variant: {error}"))
+    // It may name each of 65535 samples.
+    DataError::InvalidImage(format!("the image is damaged or of an unknown variant: {:.300}", error.to_string()))
 }
 
 /// Runs a decoder over a stranger's bytes: a bug in it must cost that image and nothing else.

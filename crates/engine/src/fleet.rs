@@ -12,22 +12,44 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, Service, clock::now_ms, scheduler::MAX_DEATHS};
+use crate::{EngineError, Service, clock::now_ms, machine, scheduler::MAX_DEATHS};
 
+/// What memory is counted in on command lines.
+pub const MEGABYTE: u64 = 1_000_000;
 /// A worker that lived less long than this is started again only after a pause.
 const TOO_SHORT: Duration = Duration::from_secs(5);
 /// How long a worker may take to hand its trial back when the service stops.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// How many workers to run on a device, and with how many threads each.
-///
-/// A small network's step does not fill two cores, so on a CPU each worker has one thread and there
-/// is one worker a core; a GPU has one worker.
-pub fn default_workers(device: &str) -> (usize, usize) {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    match device {
-        "auto" | "flex" | "ndarray" => (cores, 1),
-        _ => (1, cores),
+/// The workers of one machine on one device.
+#[derive(Debug, Clone)]
+pub struct Crew {
+    /// The device that all train on.
+    pub device: String,
+    /// How many.
+    pub workers: usize,
+    /// The threads of each.
+    pub threads_each: usize,
+    /// Bytes of memory that each may hold, where that is known: a trial that needs more goes to a worker that has more.
+    pub memory_each: Option<u64>,
+}
+
+impl Crew {
+    /// So many workers as are asked for, each of which may hold so much.
+    ///
+    /// A small network's step does not fill two cores, so by default there is on a CPU one worker of one thread for each
+    /// core, all with equal shares of the machine's memory; a GPU has one worker, of whose memory nothing is known.
+    pub fn new(device: &str, workers: Option<usize>, memory_each: Option<u64>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let is_cpu = matches!(device, "auto" | "flex" | "ndarray");
+        let workers = workers.unwrap_or(if is_cpu { cores } else { 1 });
+        let share = || machine::memory_bytes().filter(|_| is_cpu).map(|bytes| bytes / workers.max(1) as u64);
+        Self {
+            device: device.to_owned(),
+            workers,
+            threads_each: (cores / workers.max(1)).max(1),
+            memory_each: memory_each.or_else(share),
+        }
     }
 }
 
@@ -42,25 +64,23 @@ pub(crate) fn place_variables(place: &Place) -> impl Iterator<Item = (&'static s
     variables.map(|(name, value)| Some((name, value.clone()?))).into_iter().flatten()
 }
 
-/// The workers of one machine.
+/// Keeps a crew at work.
 pub struct WorkerFleet {
     service: Service,
     program: PathBuf,
-    device: String,
-    workers: usize,
-    threads_each: usize,
+    crew: Crew,
 }
 
 impl WorkerFleet {
     /// `program` is started as `PROGRAM worker --data-dir … --device … --name …`. It must end when its
     /// standard input does, so that no worker outlives a killed service.
-    pub fn new(service: Service, program: PathBuf, device: &str, workers: usize, threads_each: usize) -> Self {
-        Self { service, program, device: device.to_owned(), workers, threads_each: threads_each.max(1) }
+    pub fn new(service: Service, program: PathBuf, crew: Crew) -> Self {
+        Self { service, program, crew }
     }
 
     /// Keeps the workers alive until told to stop; then lets each hand its trial back.
     pub async fn run(self, shutdown: CancellationToken) {
-        let slots = (0..self.workers).map(|slot| self.keep(slot, shutdown.clone()));
+        let slots = (0..self.crew.workers).map(|slot| self.keep(slot, shutdown.clone()));
         futures::future::join_all(slots).await;
     }
 
@@ -95,8 +115,9 @@ impl WorkerFleet {
             .arg("worker")
             .args(place_arguments(self.service.place()))
             .envs(place_variables(self.service.place()))
-            .args(["--device", &self.device, "--name", name])
-            .env("RAYON_NUM_THREADS", self.threads_each.to_string())
+            .args(["--device", &self.crew.device, "--name", name])
+            .args(self.crew.memory_each.map(|bytes| format!("--memory={}", bytes.div_ceil(MEGABYTE))))
+            .env("RAYON_NUM_THREADS", self.crew.threads_each.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .kill_on_drop(true)

@@ -48,7 +48,7 @@ pub use datasets::labels_for;
 pub use doubts::{DoubtEntry, DoubtOptions, DoubtReport, find_doubtful_labels};
 pub use drafts::{Accept, Added, LabelRequest, NewDraft, Suggested};
 pub use error::EngineError;
-pub use fleet::{WorkerFleet, default_workers};
+pub use fleet::{Crew, MEGABYTE, WorkerFleet};
 pub use fleets::{
     FleetComparison, FleetContent, FleetCost, FleetDifference, FleetFile, FleetReport, FleetSide, FleetStatus,
     MemberStatus,

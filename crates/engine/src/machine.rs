@@ -1,26 +1,31 @@
-//! What this process can say of the machine that it runs on.
+//! What this process can say of itself and the machine that it runs on.
 
 use std::sync::LazyLock;
+use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
 /// The machine's name, as its system has it; empty where that does not tell.
 pub(crate) fn name() -> &'static str {
-    static NAME: LazyLock<String> = LazyLock::new(|| {
-        let told = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-        let told = told.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
-        told.unwrap_or_default().trim().chars().take(253).collect()
-    });
+    static NAME: LazyLock<String> =
+        LazyLock::new(|| System::host_name().unwrap_or_default().trim().chars().take(253).collect());
     &NAME
 }
 
-/// Bytes of memory that this process holds, where the system tells (Linux).
+/// Bytes of memory that this process holds, where the system tells.
 pub fn resident_bytes() -> Option<u64> {
-    read_resident(&std::fs::read_to_string("/proc/self/status").ok()?)
+    let process = sysinfo::get_current_pid().ok()?;
+    let mut system = System::new();
+    let memory = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[process]), false, memory);
+    Some(system.process(process)?.memory())
 }
 
-fn read_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kilobytes.checked_mul(1024)
+/// Bytes of memory that the machine has, or its container may have, where the system tells.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let memory = MemoryRefreshKind::nothing().with_ram();
+    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
+    let machine = system.total_memory();
+    let allowed = system.cgroup_limits().map_or(machine, |limits| limits.total_memory.min(machine));
+    (allowed > 0).then_some(allowed)
 }
 
 #[cfg(test)]
@@ -28,11 +33,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_as_linux_tells_it() {
-        assert_eq!(read_resident("Name:\tkindling\nVmRSS:\t   61440 kB\nThreads:\t3\n"), Some(62_914_560));
-        assert_eq!(read_resident("Name:\tkindling\n"), None);
-        if cfg!(target_os = "linux") {
-            assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
-        }
+    fn a_process_holds_some_of_what_its_machine_has() {
+        let (held, all) = (resident_bytes().unwrap(), memory_bytes().unwrap());
+        assert!(held > 1 << 20 && held < all, "{held} of {all}");
+        // Held, and told of.
+        let more = std::hint::black_box(vec![1u8; 64 << 20]);
+        assert!(resident_bytes().unwrap() > held + (32 << 20), "{held}, then {:?}", resident_bytes());
+        drop(more);
+        assert!(!name().is_empty());
     }
 }

@@ -8,6 +8,7 @@ use kindling_spec::{
     BackboneName, Constraints, Domain, ErrorCode, FamilySpace, Genome, ModelId, Param, SearchSpace, Split, TaskKind,
     TaskSpec, Value,
 };
+use kindling_train::Hyperparameters;
 use std::collections::BTreeMap;
 
 use crate::EngineError;
@@ -148,6 +149,15 @@ impl Plan {
     /// The genome is not one of the space.
     pub fn graph(&self, genome: &Genome) -> Result<Graph, EngineError> {
         Ok(build_graph(genome, self.kind.classes().len())?)
+    }
+
+    /// About how many bytes of memory it takes to train a genome's network.
+    ///
+    /// # Errors
+    /// The genome is not one of the space.
+    pub fn training_bytes(&self, genome: &Genome) -> Result<u64, EngineError> {
+        let graph = self.kind.trained(self.graph(genome)?)?;
+        Ok(kindling_train::training_bytes(&graph, Hyperparameters::from_genome(genome)?.batch_size)?)
     }
 
     /// The genome if it meets the limits that are known without running it, else one near it that does.

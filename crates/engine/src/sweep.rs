@@ -1,7 +1,8 @@
 //! What is cleared away: the files of what was deleted, and what only a study at work needs, once it is old.
 
 use kindling_spec::{ErrorCode, FleetId, ModelId, TaskId};
-use kindling_store::{Deletion, Noun, Removal};
+use kindling_store::{Deletion, Noun, Removal, StoreError};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,8 @@ use crate::{EngineError, Service, analysis, clock::now_ms, datasets, drafts, dut
 const OFTEN: Duration = Duration::from_secs(5);
 /// How often it is looked for what has grown old.
 const SELDOM_MS: i64 = 3_600_000;
-/// A worker that was silent for so long is not coming back: its machine died with it.
+/// A worker that was silent for so long is not coming back: its machine died with it. Nor comes the record that it would
+/// have written of files as old.
 const WORKER_MS: i64 = 24 * 3_600_000;
 /// Things whose files are removed at a time.
 const AT_A_TIME: u32 = 100;
@@ -208,6 +210,33 @@ impl Service {
             meta.worker_gone(&worker.name).await?;
         }
         self.clear_away().await;
+        self.remove_strays(now.saturating_sub(WORKER_MS)).await
+    }
+
+    /// Removes bundles and checkpoints, written before a time, that are of no model and no task: a worker was killed before
+    /// it wrote the record, or wrote the files after the task was deleted.
+    async fn remove_strays(&self, before: i64) -> Result<(), EngineError> {
+        let (files, meta) = (&self.store().files, &self.store().meta);
+        for (folder, what) in [("models", Noun::Model), ("checkpoints", Noun::Task)] {
+            // `models/ID/…`, `models/ID-1/…`, `checkpoints/ID/…`.
+            let id = |key: String| Some(key.split('/').nth(1)?.split('-').next()?.to_owned());
+            let ids: BTreeSet<String> = files.list_older(folder, before).await?.into_iter().filter_map(id).collect();
+            for id in ids {
+                let record = match (what, id.parse(), id.parse()) {
+                    (Noun::Model, Ok(id), _) => meta.model(&id).await.map(drop),
+                    (Noun::Task, _, Ok(id)) => meta.task(&id).await.map(drop),
+                    _ => continue,
+                };
+                match record {
+                    Ok(()) => {}
+                    Err(StoreError::NotFound { .. }) => {
+                        tracing::info!(%what, id, "files that no record names are removed");
+                        self.remove_files(&Removal { what, id }).await?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         Ok(())
     }
 }

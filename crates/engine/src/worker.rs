@@ -32,6 +32,8 @@ use crate::{EngineError, Plan, Service, clock::now_ms, machine};
 const BEAT: Duration = Duration::from_millis(500);
 /// How long it waits before it tries again what storage did not do: at first, and at most.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
+/// How long a worker pauses that handed a trial on to one with more memory.
+const HANDED_ON: Duration = Duration::from_secs(1);
 /// From this rung on, a trial that is nobody's match in both accuracy and size becomes a model even
 /// if it does not lead: the leaderboard offers smaller ones too.
 const PARETO_RUNG: u32 = 2;
@@ -45,6 +47,8 @@ pub struct WorkerOptions {
     pub name: String,
     /// The device to train on.
     pub device: String,
+    /// Bytes of memory that it may hold; `None` for any.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Works until told to stop; then hands its trial back.
@@ -61,7 +65,8 @@ pub async fn run_worker(options: WorkerOptions, shutdown: CancellationToken) -> 
         service,
         device,
         name: options.name,
-        at: Arc::new(Mutex::new(None)),
+        memory_bytes: options.memory_bytes,
+        at: Arc::default(),
         energy: Mutex::new(None),
         shutdown,
     };
@@ -113,12 +118,21 @@ impl Signals {
     }
 }
 
+/// What a worker tells of itself.
+#[derive(Clone, Default)]
+struct At {
+    /// The trial in hand.
+    trial: Option<TrialId>,
+    /// How fast the last one was.
+    images_per_second: Option<f64>,
+}
+
 struct Worker {
     service: Service,
     device: Arc<OpenDevice>,
     name: String,
-    /// The trial in hand.
-    at: Arc<Mutex<Option<TrialId>>>,
+    memory_bytes: Option<u64>,
+    at: Arc<Mutex<At>>,
     /// Counts the machine's energy since this worker first worked for the task.
     energy: Mutex<Option<(TaskId, EnergyMeter)>>,
     shutdown: CancellationToken,
@@ -137,9 +151,10 @@ impl Worker {
     /// Says once a second that the worker lives.
     fn presence(&self) -> impl Future<Output = ()> + use<> {
         let (service, at, started_at) = (self.service.clone(), self.at.clone(), now_ms());
-        let (name, device) = (self.name.clone(), self.device.name.clone());
+        let (name, device, memory_bytes) = (self.name.clone(), self.device.name.clone(), self.memory_bytes);
         async move {
             loop {
+                let At { trial, images_per_second } = at.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let record = WorkerRecord {
                     name: name.clone(),
                     pid: std::process::id(),
@@ -147,8 +162,10 @@ impl Worker {
                     device: device.clone(),
                     started_at,
                     seen_at: now_ms(),
-                    trial: at.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                    trial,
                     resident_bytes: machine::resident_bytes(),
+                    memory_bytes,
+                    images_per_second,
                 };
                 if let Err(error) = service.store().meta.worker_seen(&record).await {
                     tracing::warn!(%error, "the worker could not say that it lives");
@@ -165,10 +182,19 @@ impl Worker {
                 () = self.shutdown.cancelled() => return Ok(()),
                 delivery = store.queue.next(&self.name) => delivery?,
             };
+            if self.is_for_another(&delivery.job).await? {
+                // To the queue's end, first: it is nowhere else for a moment.
+                store.queue.push(&delivery.job).await?;
+                delivery.ack().await?;
+                tokio::select! {
+                    () = self.shutdown.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(HANDED_ON) => continue,
+                }
+            }
             if let Some(trial) =
                 store.meta.claim_trial(&delivery.job.trial, delivery.job.rung, &self.name, now_ms()).await?
             {
-                self.set_at(Some(trial.id.clone()));
+                self.tell(|at| at.trial = Some(trial.id.clone()));
                 // For who collects traces.
                 let span = tracing::info_span!(
                     target: "traces",
@@ -184,15 +210,42 @@ impl Worker {
                 if result.is_err() {
                     span.record("otel.status_code", "ERROR");
                 }
-                self.set_at(None);
+                self.tell(|at| at.trial = None);
                 result?;
             }
             delivery.ack().await?;
         }
     }
 
-    fn set_at(&self, trial: Option<TrialId>) {
-        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = trial;
+    fn tell(&self, change: impl FnOnce(&mut At)) {
+        change(&mut self.at.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether a trial needs more memory than this worker may hold and another worker has as much. Where none has, it is
+    /// tried here: what is needed is an estimate.
+    async fn is_for_another(&self, job: &Job) -> Result<bool, EngineError> {
+        let Some(memory) = self.memory_bytes else { return Ok(false) };
+        let meta = &self.service.store().meta;
+        let trial = match meta.trial(&job.trial).await {
+            Err(StoreError::NotFound { .. }) => return Ok(false),
+            found => found?,
+        };
+        let plan = self.service.plan(&meta.task(&job.task).await?).await?;
+        // What no network can be made of fails where it is trained, and is told there.
+        let Ok(needed) = plan.training_bytes(&trial.genome) else { return Ok(false) };
+        if needed <= memory {
+            return Ok(false);
+        }
+        let now = now_ms();
+        let holds = |w: &WorkerRecord| !w.is_silent(now) && w.memory_bytes.is_none_or(|bytes| needed <= bytes);
+        let other = meta.workers().await?.into_iter().find(|worker| worker.name != self.name && holds(worker));
+        match &other {
+            Some(other) => {
+                tracing::info!(trial = %trial.id, needed, memory, to = %other.name, "a trial waits for more memory");
+            }
+            None => tracing::warn!(trial = %trial.id, needed, memory, "no worker has the memory that a trial needs"),
+        }
+        Ok(other.is_some())
     }
 
     /// Runs one rung. An error ends the worker; what is the trial's own fault fails the trial.
@@ -274,6 +327,7 @@ impl Worker {
             Ok(run_rung(&device, input, &mut |_| {}, &seen.cancel)?)
         })
         .await?;
+        self.tell(|at| at.images_per_second = Some(outcome.images_per_second));
         let (kind, objective) = (work.plan.kind(), &work.plan.spec().objective);
         let validation = kind.validate(&work.config.graph, &outcome.validation_answers, objective)?;
         let outcome = Arc::new(outcome);

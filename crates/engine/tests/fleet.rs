@@ -54,7 +54,12 @@ async fn a_fleet_becomes_specialists_and_a_report_that_their_files_confirm() {
     let dir = tempfile::tempdir().expect("a directory");
     let (service, dataset) = service_with_data(dir.path()).await;
     let shutdown = CancellationToken::new();
-    let options = WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
+    let options = WorkerOptions {
+        place: (&dir.path().join("data")).into(),
+        name: "w".into(),
+        device: "flex".into(),
+        memory_bytes: None,
+    };
     let worker = tokio::spawn(run_worker(options, shutdown.clone()));
     let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
 
@@ -168,6 +173,8 @@ async fn of_a_fleet_one_task_runs_and_others_are_not_kept_waiting() {
             seen_at: now,
             trial: None,
             resident_bytes: None,
+            memory_bytes: None,
+            images_per_second: None,
         };
         meta.worker_seen(&record).await.expect("is noted");
     }

@@ -44,7 +44,12 @@ async fn a_task_becomes_models_that_answer_and_can_be_given_more() {
     let dir = tempfile::tempdir().expect("a directory");
     let (service, dataset) = service_with_data(dir.path()).await;
     let shutdown = CancellationToken::new();
-    let options = WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
+    let options = WorkerOptions {
+        place: (&dir.path().join("data")).into(),
+        name: "w".into(),
+        device: "flex".into(),
+        memory_bytes: None,
+    };
     let worker = tokio::spawn(run_worker(options, shutdown.clone()));
     let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
 
@@ -217,6 +222,8 @@ async fn trials_of_silent_workers_are_given_to_others_and_given_up_after_three_d
         seen_at: now,
         trial: None,
         resident_bytes: None,
+        memory_bytes: None,
+        images_per_second: None,
     };
     meta.worker_seen(&present(now)).await.expect("is noted");
     let jobs = scheduler.step(now).await.expect("steps");
@@ -261,8 +268,12 @@ async fn the_same_seed_and_trials_give_the_same_leaderboard_bit_for_bit() {
         let dir = tempfile::tempdir().expect("a directory");
         let (service, dataset) = service_with_data(dir.path()).await;
         let shutdown = CancellationToken::new();
-        let options =
-            WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
+        let options = WorkerOptions {
+            place: (&dir.path().join("data")).into(),
+            name: "w".into(),
+            device: "flex".into(),
+            memory_bytes: None,
+        };
         let worker = tokio::spawn(run_worker(options, shutdown.clone()));
         let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
         let mut wanted = spec(&dataset, json!({"trials": 3}));
@@ -294,7 +305,12 @@ async fn a_task_like_an_earlier_one_begins_from_its_model_unless_told_not_to() {
     let dir = tempfile::tempdir().expect("a directory");
     let (service, dataset) = service_with_data(dir.path()).await;
     let shutdown = CancellationToken::new();
-    let options = WorkerOptions { place: (&dir.path().join("data")).into(), name: "w".into(), device: "flex".into() };
+    let options = WorkerOptions {
+        place: (&dir.path().join("data")).into(),
+        name: "w".into(),
+        device: "flex".into(),
+        memory_bytes: None,
+    };
     let worker = tokio::spawn(run_worker(options, shutdown.clone()));
     let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
     let wanted = spec(&dataset, json!({"trials": 2}));

@@ -11,9 +11,6 @@ use tokio::sync::Mutex;
 
 use crate::Problem;
 
-/// A worker silent for longer is not counted.
-const WORKER_SILENCE_MS: i64 = 20_000;
-
 /// Figures of one moment.
 #[derive(Debug)]
 pub(crate) struct Figures {
@@ -45,7 +42,7 @@ impl WorkerState {
     pub(crate) const ALL: [Self; 3] = [Self::Busy, Self::Idle, Self::Silent];
 
     pub(crate) fn of(worker: &WorkerRecord, now: i64) -> Self {
-        if now.saturating_sub(worker.seen_at) > WORKER_SILENCE_MS {
+        if worker.is_silent(now) {
             Self::Silent
         } else if worker.trial.is_some() {
             Self::Busy

@@ -25,7 +25,9 @@ impl JsonBody {
         if !object {
             return Err(Problem::request("the body must be a JSON object"));
         }
-        serde_json::from_slice(&self.0).map_err(|error| Problem::request(format!("the body cannot be read: {error}")))
+        // serde repeats a text that is where something else should be.
+        serde_json::from_slice(&self.0)
+            .map_err(|error| Problem::request(format!("the body cannot be read: {:.1000}", error.to_string())))
     }
 
     /// The same, an empty body being `{}`.

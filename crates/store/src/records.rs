@@ -294,7 +294,7 @@ pub mod event_kind {
 }
 
 /// A worker process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerRecord {
     /// Its name: one for each process that ever lived.
     pub name: String,
@@ -312,6 +312,20 @@ pub struct WorkerRecord {
     pub trial: Option<TrialId>,
     /// Bytes of memory that the process holds, where its system tells.
     pub resident_bytes: Option<u64>,
+    /// Bytes of memory that it may hold; `None` where nobody said.
+    pub memory_bytes: Option<u64>,
+    /// Examples a second that it trained in its last rung.
+    pub images_per_second: Option<f64>,
+}
+
+impl WorkerRecord {
+    /// How long, in milliseconds, after which one of which nothing was heard does not count.
+    pub const SILENCE_MS: i64 = 20_000;
+
+    /// Whether nothing was heard of it lately.
+    pub fn is_silent(&self, now: i64) -> bool {
+        now.saturating_sub(self.seen_at) > Self::SILENCE_MS
+    }
 }
 
 /// What a worker hears when it says that it lives.

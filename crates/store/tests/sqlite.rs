@@ -57,7 +57,7 @@ async fn settings_keep_what_was_committed() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
     store.meta.ping().await.unwrap();
-    for (file, migrations) in [("kindling.db", 8), ("queue.db", 11)] {
+    for (file, migrations) in [("kindling.db", 9), ("queue.db", 11)] {
         let pool = beside(dir.path().join(file)).await;
         let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await.unwrap();
         assert_eq!(mode, "wal", "{file}");

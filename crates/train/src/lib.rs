@@ -15,6 +15,7 @@ mod hyperparameters;
 mod joined;
 mod loss;
 mod measure;
+mod memory;
 mod optimizer;
 mod predict;
 mod pretrained;
@@ -32,6 +33,7 @@ pub use examples::{BoxedExamples, Draw, Examples, GoodExamples, LabelledExamples
 pub use hyperparameters::{Hyperparameters, OptimizerKind, distillation, params, params_of};
 pub use joined::JoinedTrainer;
 pub use measure::{measure, measure_joined};
+pub use memory::training_bytes;
 pub use predict::predict;
 pub use pretrained::Pretrained;
 pub use rung::{Progress, RungInput, RungOutcome, TrialConfig, WeightsFrom, run_rung};

@@ -175,7 +175,7 @@ fn a_person_labels_raw_pictures_and_gets_exactly_these_boxes() {
     let server = Server::start(&data, 1);
     let spec = json!({
         "version": 1, "name": "drawn boxes", "kind": "object-detection", "dataset": link.trim_start_matches("/datasets/"),
-        "constraints": {"max_weights_bytes": 50_000}, "budget": {"seconds": 20},
+        "constraints": {"max_weights_bytes": 50_000}, "budget": {"trials": 6, "seconds": 60},
     });
     let task = server.post("/v1/tasks", &spec).text("/id");
     assert_eq!(server.wait_over(&task)["state"], "complete");

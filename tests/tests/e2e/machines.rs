@@ -3,7 +3,7 @@
 use crate::harness::*;
 use kindling_tests::{Postgres, S3};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -15,10 +15,15 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn start(data_dir: &Path, workers: usize, variables: &[(&str, String)]) -> Self {
+        Self::start_with(data_dir, &["--workers", &workers.to_string()], variables)
+    }
+
+    pub(crate) fn start_with(data_dir: &Path, options: &[&str], variables: &[(&str, String)]) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(data_dir.with_extension("log")).unwrap();
         let child = kindling()
-            .args(["worker", "--stop-with-input", "--device", "flex", "--workers", &workers.to_string(), "--data-dir"])
+            .args(["worker", "--stop-with-input", "--device", "flex", "--data-dir"])
             .arg(data_dir)
+            .args(options)
             .envs(variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -74,6 +79,40 @@ fn two_services_and_a_worker_elsewhere_are_one() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let bundle = second.get(&format!("/v1/models/{model}/bundle.zip"));
     assert_eq!(bundle.status, 200, "{bundle:?}");
+}
+
+/// A worker that may hold a megabyte leaves every trial to one that may hold more, until there is no such.
+#[test]
+fn a_trial_goes_to_a_worker_that_can_hold_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = storage(&dir.path().join("place"));
+    if variables.is_empty() {
+        return;
+    }
+    let server = Server::start_with(&dir.path().join("a"), 0, &variables);
+    let start = |name: &str, megabytes: &str| {
+        let options = ["--workers", "1", "--memory", megabytes];
+        Machine::start_with(&dir.path().join(name), &options, &variables)
+    };
+    // By the memory that each may hold: how fast it trained, null if it did not.
+    let speeds = || -> BTreeMap<u64, bool> {
+        let seen = server.get("/v1/service");
+        let workers = seen.json["workers"].as_array().unwrap().iter();
+        workers.map(|w| (w["memory_bytes"].as_u64().unwrap(), w["images_per_second"].is_number())).collect()
+    };
+    let (small, large) = (1_000_000, 64_000_000_000);
+    let _first = start("small", "1");
+    let second = start("large", "64000");
+    server.wait_for("both are there", || speeds() == BTreeMap::from([(small, false), (large, false)]));
+    let (dataset, task) = server.begin(json!({"trials": 2, "seconds": 10}));
+    assert_eq!(server.wait_over(&task)["state"], "complete", "{}", server.log());
+    server.wait_for("the large one trained alone", || speeds() == BTreeMap::from([(small, false), (large, true)]));
+
+    drop(second);
+    server.wait_for("one is there", || speeds() == BTreeMap::from([(small, false)]));
+    let task = server.task(&dataset, json!({"trials": 2, "seconds": 10}));
+    assert_eq!(server.wait_over(&task)["state"], "complete", "{}", server.log());
+    server.wait_for("the small one trained", || speeds() == BTreeMap::from([(small, true)]));
 }
 
 /// What cannot be reached is named, and looked for again.

@@ -2,6 +2,7 @@
 
 use crate::failure::{Exit, Failure};
 use crate::place::PlaceArgs;
+use crate::running::CrewArgs;
 use crate::{output, running};
 use kindling_engine::{Analyst, Retention, Service, WorkerFleet, run_scheduler, run_sweeper};
 use kindling_server::{Config, run_webhooks, serve_with};
@@ -26,12 +27,8 @@ pub(crate) struct Serve {
     insecure: bool,
     #[command(flatten)]
     place: PlaceArgs,
-    /// Worker processes; by default one a core, or one a graphics card. 0 serves without training.
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
-    /// The device to train on; `kindling devices` lists them.
-    #[arg(long, default_value = "auto", value_name = "NAME")]
-    device: String,
+    #[command(flatten)]
+    crew: CrewArgs,
     /// Seconds to go on answering when told to stop, /readyz at 503, so that what stands before several servers sends
     /// requests elsewhere.
     #[arg(long, default_value = "0", value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(..=300))]
@@ -85,7 +82,8 @@ impl Serve {
     }
 
     async fn serve(self) -> Result<(), Failure> {
-        let (workers, threads) = running::workers(self.workers, &self.device)?;
+        let crew = self.crew.crew()?;
+        let workers = crew.workers;
         let place = self.place.place();
         let _lock = lock(&place.data_dir)?;
         let stop = running::signals()?;
@@ -110,8 +108,8 @@ impl Serve {
         // Workers stop before the scheduler, which may have to record what they hand back.
         let (stop_scheduler, stop_workers) = (CancellationToken::new(), stop.child_token());
         let scheduler = tokio::spawn(run_scheduler(service.clone(), stop_scheduler.clone()));
-        let fleet = WorkerFleet::new(service.clone(), running::program()?, &self.device, workers, threads);
-        let analyst = Analyst::new(service.clone(), running::program()?, &self.device);
+        let fleet = WorkerFleet::new(service.clone(), running::program()?, crew);
+        let analyst = Analyst::new(service.clone(), running::program()?, &self.crew.device);
         // Without workers nothing is trained here, analyses neither.
         let analyst = (workers > 0).then(|| tokio::spawn(analyst.run(stop_workers.clone())));
         let fleet = tokio::spawn(fleet.run(stop_workers));

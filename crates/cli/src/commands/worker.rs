@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::place::PlaceArgs;
+use crate::running::CrewArgs;
 use crate::{output, running};
 use kindling_engine::{Analyst, Service, WorkerFleet, WorkerOptions, run_worker};
 use std::time::Duration;
@@ -14,12 +15,8 @@ const FAREWELL: Duration = Duration::from_secs(8);
 pub(crate) struct Worker {
     #[command(flatten)]
     place: PlaceArgs,
-    /// The device to train on; `kindling devices` lists them.
-    #[arg(long, default_value = "auto", value_name = "NAME")]
-    device: String,
-    /// Worker processes; by default one a core, or one a graphics card.
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    #[command(flatten)]
+    crew: CrewArgs,
     /// Also stop when standard input ends, so that a program that started it takes it along.
     #[arg(long, hide = true)]
     stop_with_input: bool,
@@ -54,21 +51,22 @@ impl Worker {
             tracing::warn!("the trial could not be handed back in time");
             std::process::exit(1);
         });
-        let options = WorkerOptions { place: self.place.place(), name, device: self.device };
+        let memory_bytes = self.crew.memory_bytes();
+        let options = WorkerOptions { place: self.place.place(), name, device: self.crew.device, memory_bytes };
         run_worker(options, stop).await.map_err(Failure::from)
     }
 
     async fn fleet(self) -> Result<(), Failure> {
-        let (workers, threads) = running::workers(self.workers, &self.device)?;
+        let crew = self.crew.crew()?;
         let stop = running::signals()?;
         if self.stop_with_input {
             running::stop_at_end_of_input(stop.clone());
         }
         let service = Service::attach(&self.place.place(), kindling_data::Limits::default()).await?;
-        output::say(&format!("{workers} workers on {}", self.device));
+        output::say(&format!("{} workers on {}", crew.workers, crew.device));
         // Analyses train too: one of those that train has the duty.
-        let analyst = Analyst::new(service.clone(), running::program()?, &self.device);
-        let fleet = WorkerFleet::new(service, running::program()?, &self.device, workers, threads);
+        let analyst = Analyst::new(service.clone(), running::program()?, &crew.device);
+        let fleet = WorkerFleet::new(service, running::program()?, crew);
         tokio::join!(fleet.run(stop.clone()), analyst.run(stop));
         Ok(())
     }

@@ -29,7 +29,8 @@ pub(crate) fn parse(content: impl Read, room: Room) -> Result<Option<Document>, 
     match read {
         Ok(top) => top.into_document(room),
         Err(error) if error.is_io() => Err(Trouble::from(io::Error::from(error))),
-        Err(error) => Err(Trouble::Wrong(format!("it is no JSON of COCO's form: {error}"))),
+        // It repeats a text that is where something else should be.
+        Err(error) => Err(Trouble::Wrong(format!("it is no JSON of COCO's form: {:.300}", error.to_string()))),
     }
 }
 

@@ -34,7 +34,12 @@ pub(crate) async fn wait_until_over(service: &Service, task: &TaskId) -> TaskSta
 /// Runs a study to its end; gives its best model.
 pub(crate) async fn study(service: &Service, dir: &Path, spec: &Value) -> (TaskId, ModelId) {
     let shutdown = CancellationToken::new();
-    let options = WorkerOptions { place: (&dir.join("data")).into(), name: "w".into(), device: "flex".into() };
+    let options = WorkerOptions {
+        place: (&dir.join("data")).into(),
+        name: "w".into(),
+        device: "flex".into(),
+        memory_bytes: None,
+    };
     let worker = tokio::spawn(run_worker(options, shutdown.clone()));
     let scheduler = tokio::spawn(run_scheduler(service.clone(), shutdown.clone()));
     let task = service.create_task(spec).await.expect("is posted").id;

@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kindling_engine::Service;
 use kindling_spec::ErrorCode;
-use kindling_store::WorkerRecord;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -13,7 +12,6 @@ use std::io::Write;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-use crate::figures::WorkerState;
 use crate::{Problem, app::Host, app::now_ms};
 
 /// What has not answered by then does not work: a probe has an answer before its sender gives up.
@@ -56,8 +54,7 @@ impl Readiness {
         let (database, queue, files, disk) =
             (database.is_some() && workers.is_some(), queue.is_some(), files.is_some(), disk.is_some());
         let now = now_ms();
-        let seen = |worker: &&WorkerRecord| WorkerState::of(worker, now) != WorkerState::Silent;
-        let workers = workers.unwrap_or_default().iter().filter(seen).count();
+        let workers = workers.unwrap_or_default().iter().filter(|worker| !worker.is_silent(now)).count();
         Self { ready: database && queue && files && disk, database, queue, files, disk, workers }
     }
 

@@ -78,6 +78,10 @@ pub(crate) struct WorkerView {
     pub(crate) seen_at: i64,
     /// Memory that it holds, where its system tells.
     pub(crate) resident_bytes: Option<u64>,
+    /// Memory that it may hold, where somebody said: a trial that needs more goes to a worker that has more.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Examples a second that it trained in its last rung.
+    pub(crate) images_per_second: Option<f64>,
     /// What it works on; null where that is nothing, or another project's.
     pub(crate) work: Option<WorkView>,
 }
@@ -194,6 +198,8 @@ async fn worker_view(app: &App, worker: &WorkerRecord, figures: &Figures) -> Wor
         started_at: worker.started_at,
         seen_at: worker.seen_at,
         resident_bytes: worker.resident_bytes,
+        memory_bytes: worker.memory_bytes,
+        images_per_second: worker.images_per_second,
         work: work.await,
     }
 }

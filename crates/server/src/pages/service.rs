@@ -64,7 +64,8 @@ fn workers(service: &ServiceView) -> Markup {
                         thead {
                             tr {
                                 th scope="col" { "Machine" } th scope="col" { "Worker" } th scope="col" { "Device" } th scope="col" { "State" }
-                                th scope="col" { "Works on" } th.number scope="col" { "Memory" } th.number scope="col" { "Heard of" } th.number scope="col" { "Runs for" }
+                                th scope="col" { "Works on" } th.number scope="col" { "Memory" } th.number scope="col" { "Examples/s" }
+                                th.number scope="col" { "Heard of" } th.number scope="col" { "Runs for" }
                             }
                         }
                         tbody { @for worker in &service.workers { (worker_row(worker, service.at)) } }
@@ -93,7 +94,11 @@ fn worker_row(worker: &WorkerView, at: i64) -> Markup {
                     None => span.small { "–" },
                 }
             }
-            td.number { (worker.resident_bytes.map_or_else(|| "–".to_owned(), plain::bytes)) }
+            td.number {
+                (worker.resident_bytes.map_or_else(|| "–".to_owned(), plain::bytes))
+                @if let Some(bytes) = worker.memory_bytes { span.small { " of " (plain::bytes(bytes)) } }
+            }
+            td.number { (worker.images_per_second.map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}"))) }
             td.number { (ago(worker.seen_at)) " ago" }
             td.number { (ago(worker.started_at)) }
         }

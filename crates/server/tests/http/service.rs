@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Method;
 use kindling_engine::Retention;
 use kindling_server::Config;
-use kindling_spec::{DatasetId, ProjectId, Scope, TaskId};
+use kindling_spec::{DatasetId, ModelId, ProjectId, Scope, TaskId};
 use kindling_store::{Quota, RUNG_BOUNDS, WorkerRecord};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,8 @@ fn worker(name: &str, machine: &str, seen_at: i64) -> WorkerRecord {
         seen_at,
         trial: None,
         resident_bytes: Some(150_000_000),
+        memory_bytes: Some(8_000_000_000),
+        images_per_second: Some(1234.5),
     }
 }
 
@@ -328,10 +330,29 @@ async fn what_is_old_goes_and_what_people_made_stays() {
     let upload = format!("/v1/uploads/{}", upload["id"].as_str().unwrap());
     server.send(Method::PUT, &format!("{upload}/parts/0"), &[], "abc").await.is(200);
     meta.worker_seen(&worker("w0", "hill", now())).await.unwrap();
+    // Of workers that were killed before they wrote the record, or after it was deleted.
+    let stray = ModelId::new();
+    let strays = [
+        format!("models/{stray}/model.onnx"),
+        format!("models/{stray}-1/model.c"),
+        format!("mistakes/{stray}.json"),
+        format!("checkpoints/{}/{lost}/rung-0-1.safetensors", TaskId::new()),
+    ];
+    for key in &strays {
+        files.put_bytes(key, &b"x"[..]).await.unwrap();
+    }
 
     let day = Duration::from_secs(24 * 3600);
     let usual = Retention::default();
     let at = |days: u32| now() + i64::try_from((day * days).as_millis()).unwrap();
+    server.service.expire(&usual, now() + 3_600_000).await.unwrap();
+    for key in &strays {
+        assert!(files.exists(key).await.unwrap(), "{key} is not old");
+    }
+    server.service.expire(&usual, at(2)).await.unwrap();
+    for key in &strays {
+        assert!(!files.exists(key).await.unwrap(), "{key}");
+    }
     // A study that goes on is none of its business, however long.
     server.service.expire(&Retention { uploads: None, ..usual }, at(1000)).await.unwrap();
     assert!(files.exists(&checkpoint(&lost)).await.unwrap());

@@ -134,10 +134,14 @@ pub(super) async fn workers(meta: &dyn Metadata) -> Checked {
         seen_at: 1,
         trial: None,
         resident_bytes: None,
+        memory_bytes: None,
+        images_per_second: None,
     };
     meta.worker_seen(&record).await?;
     record.seen_at = 9;
     record.resident_bytes = Some(1 << 33);
+    record.memory_bytes = Some(1 << 34);
+    record.images_per_second = Some(812.5);
     record.trial = Some(kindling_spec::TrialId::new());
     meta.worker_seen(&record).await?;
     let found: Vec<_> = meta.workers().await?.into_iter().filter(|worker| worker.name == name).collect();

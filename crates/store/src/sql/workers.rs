@@ -15,16 +15,20 @@ fn read(row: &DbRow) -> Result<WorkerRecord> {
         seen_at: row.get("seen_at")?,
         trial: row.word_or_none("trial")?,
         resident_bytes: row.count_or_none("resident_bytes")?,
+        memory_bytes: row.count_or_none("memory_bytes")?,
+        images_per_second: row.get("images_per_second")?,
     })
 }
 
 pub(super) async fn seen(db: &SqlMetadata, record: &WorkerRecord) -> Result<()> {
     sqlx::query(
-        "INSERT INTO workers (name, pid, machine, device, started_at, seen_at, trial, resident_bytes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO workers
+             (name, pid, machine, device, started_at, seen_at, trial, resident_bytes, memory_bytes, images_per_second)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, machine = excluded.machine, device = excluded.device,
              started_at = excluded.started_at, seen_at = excluded.seen_at, trial = excluded.trial,
-             resident_bytes = excluded.resident_bytes",
+             resident_bytes = excluded.resident_bytes, memory_bytes = excluded.memory_bytes,
+             images_per_second = excluded.images_per_second",
     )
     .bind(&record.name)
     .bind(i64::from(record.pid))
@@ -34,6 +38,8 @@ pub(super) async fn seen(db: &SqlMetadata, record: &WorkerRecord) -> Result<()> 
     .bind(record.seen_at)
     .bind(record.trial.as_ref().map(TrialId::as_str))
     .bind(record.resident_bytes.map(whole))
+    .bind(record.memory_bytes.map(whole))
+    .bind(record.images_per_second)
     .execute(&db.writer)
     .await?;
     Ok(())

@@ -105,6 +105,9 @@ fn coco_cases() -> Vec<Case> {
         case("COCO: Infinity", 422, "invalid_layout", one("[0, 0, Infinity, 1]")),
         case("COCO: 1e999", 422, "invalid_layout", one("[0, 0, 1e999, 1]")),
         case("COCO: 1e300", 422, "invalid_layout", one("[0, 0, 1e300, 1]")),
+        case("COCO: a million letters in place of images", 422, "invalid_layout", || {
+            Boxes(files("instances.json", format!(r#"{{"images": "{}"}}"#, "a".repeat(1_000_000)).into_bytes()))
+        }),
         case("COCO: a million numbers in a box", 422, "invalid_layout", || {
             coco(&format!(r#"{{"image_id": 0, "category_id": 1, "bbox": [{}1]}}"#, "1,".repeat(1_000_000)))
         }),

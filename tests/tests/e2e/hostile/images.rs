@@ -157,6 +157,9 @@ fn others() -> Vec<Case> {
             tags(&[(262, 3, 1, 1), (322, 4, 1, 0), (323, 4, 1, 0), (324, 4, 1, 8), (325, 4, 1, 8)], 0)
         }),
         case("TIFF: 65535 samples a pixel", 415, "invalid_image", tags(&[(262, 3, 1, 1), (277, 3, 1, 65_535)], 0)),
+        case("TIFF: a palette of 65535 samples a pixel", 415, "invalid_image", {
+            tags(&[(262, 3, 1, 3), (273, 4, 1, 8), (277, 3, 1, 65_535), (278, 4, 1, 9), (279, 4, 1, 9)], 0)
+        }),
         case("TIFF: cut off", 415, "invalid_image", cut(ImageFormat::Tiff)),
         case("WebP: 16383 by 16383", 413, "image_too_large", || {
             Picture(riff(b"VP8L\x08\0\0\0\x2f\xfe\xbf\xff\x0f\0\0\0"))

@@ -57,6 +57,9 @@ struct Row {
     threads: u16,
     images_per_s: f64,
     peak_rss_bytes: Option<u64>,
+    /// What [`kindling_train::training_bytes`] says.
+    #[serde(default)]
+    estimated_bytes: Option<u64>,
 }
 
 fn failed(what: impl std::fmt::Display) -> Failure {
@@ -92,11 +95,12 @@ impl Train {
                     row.device.clone(),
                     row.threads.to_string(),
                     format!("{:.0}", row.images_per_s),
-                    row.peak_rss_bytes.map_or("?".to_owned(), |b| format!("{:.0}", b as f64 / 1e6)),
+                    megabytes(row.peak_rss_bytes),
+                    megabytes(row.estimated_bytes),
                 ]
             })
             .collect();
-        output::say(&output::table(&["network", "device", "threads", "images/s", "peak MB"], &cells));
+        output::say(&output::table(&["network", "device", "threads", "images/s", "peak MB", "estimated MB"], &cells));
         Ok(())
     }
 
@@ -110,7 +114,8 @@ impl Train {
         }
         .map_err(failed)?;
         let (network, threads) = (network.name.to_owned(), self.threads);
-        Ok(Row { network, device: device.name, threads, images_per_s, peak_rss_bytes: peak_memory() })
+        let estimated_bytes = Some(kindling_train::training_bytes(&graph, batch).map_err(failed)?);
+        Ok(Row { network, device: device.name, threads, images_per_s, peak_rss_bytes: peak_memory(), estimated_bytes })
     }
 
     /// One run in a process of its own; without a device, in PyTorch.
@@ -141,6 +146,10 @@ impl Train {
         serde_json::from_slice(&made.stdout)
             .map_err(|e| failed(format!("measuring `{}` printed no row: {e}", network.name)))
     }
+}
+
+fn megabytes(bytes: Option<u64>) -> String {
+    bytes.map_or("?".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6))
 }
 
 /// The run of median speed, with the median of the memory.

@@ -1,0 +1,4 @@
+-- What a worker can hold, and how fast it is.
+
+ALTER TABLE workers ADD COLUMN memory_bytes INTEGER;
+ALTER TABLE workers ADD COLUMN images_per_second REAL;
