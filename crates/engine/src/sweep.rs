@@ -3,7 +3,7 @@
 use kindling_spec::{ErrorCode, FleetId, ModelId, TaskId};
 use kindling_store::{Deletion, Noun, Removal, StoreError};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::models::{REVISIONS, answers_key, bundle_key, mistakes_key};
@@ -12,7 +12,7 @@ use crate::{EngineError, Service, analysis, clock::now_ms, datasets, drafts, dut
 /// How often files of what was deleted are looked for: often enough to keep the duty.
 const OFTEN: Duration = Duration::from_secs(5);
 /// How often it is looked for what has grown old.
-const SELDOM_MS: i64 = 3_600_000;
+const SELDOM: Duration = Duration::from_secs(3600);
 /// A worker that was silent for so long is not coming back: its machine died with it. Nor comes the record that it would
 /// have written of files as old.
 const WORKER_MS: i64 = 24 * 3_600_000;
@@ -244,9 +244,9 @@ impl Service {
 /// Clears away until told to stop. Of several over the same records one works.
 pub async fn run_sweeper(service: Service, retention: Retention, shutdown: CancellationToken) {
     let mut duty = Duty::new(service.clone(), "clearing away");
-    let mut expired_at = i64::MIN;
+    let mut expired = None;
     loop {
-        if let Err(error) = sweep(&service, &retention, &mut duty, &mut expired_at).await {
+        if let Err(error) = sweep(&service, &retention, &mut duty, &mut expired).await {
             tracing::warn!(%error, "what is old could not be removed; it is tried again");
         }
         tokio::select! {
@@ -261,16 +261,15 @@ async fn sweep(
     service: &Service,
     retention: &Retention,
     duty: &mut Duty,
-    expired_at: &mut i64,
+    expired: &mut Option<Instant>,
 ) -> Result<(), EngineError> {
-    let now = now_ms();
     if !duty.is_mine().await? {
         return Ok(());
     }
-    if now.saturating_sub(*expired_at) < SELDOM_MS {
+    if expired.is_some_and(|at| at.elapsed() < SELDOM) {
         service.clear_away().await;
         return Ok(());
     }
-    *expired_at = now;
-    service.expire(retention, now).await
+    *expired = Some(Instant::now());
+    service.expire(retention, now_ms()).await
 }

@@ -230,9 +230,10 @@ impl Worker {
             Err(StoreError::NotFound { .. }) => return Ok(false),
             found => found?,
         };
-        let plan = self.service.plan(&meta.task(&job.task).await?).await?;
-        // What no network can be made of fails where it is trained, and is told there.
-        let Ok(needed) = plan.training_bytes(&trial.genome) else { return Ok(false) };
+        let task = meta.task(&job.task).await?;
+        // What cannot be planned now, or at all, is waited for or told where it is trained.
+        let needed = self.service.plan(&task).await.and_then(|plan| plan.training_bytes(&trial.genome));
+        let Ok(needed) = needed else { return Ok(false) };
         if needed <= memory {
             return Ok(false);
         }
