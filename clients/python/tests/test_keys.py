@@ -25,8 +25,9 @@ def make(kindling_bin: Path, place: Path) -> Make:
     """Makes a key of a scope in a project."""
 
     def run(*words: str) -> str:
-        command = [kindling_bin, *words, "--data-dir", place]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        command: list[str | Path] = [kindling_bin, *words, "--data-dir", place]
+        ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+        return ran.stdout.strip()
 
     for name in ("hill", "valley"):
         run("projects", "create", name)
@@ -35,10 +36,9 @@ def make(kindling_bin: Path, place: Path) -> Make:
 
 @pytest.fixture(scope="module")
 def url(kindling_bin: Path, place: Path, make: Make) -> Iterator[str]:
-    command = [kindling_bin, "serve", "--json", "--stop-with-input", "--listen", "127.0.0.1:0", "--workers", "0"]
-    with subprocess.Popen(
-        [*command, "--data-dir", place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as service:
+    options = ["--json", "--stop-with-input", "--listen", "127.0.0.1:0", "--workers", "0"]
+    command: list[str | Path] = [kindling_bin, "serve", *options, "--data-dir", place]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as service:
         assert service.stdin and service.stdout
         yield json.loads(service.stdout.readline())["address"]
         service.stdin.close()

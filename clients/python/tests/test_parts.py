@@ -135,6 +135,7 @@ def test_sizes_for_people() -> None:
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine() -> None:
     trusted = {
-        url: client_options(url, None, 1, None)["trust_env"] for url in ("http://localhost", "http://[::1]:1", "http://a.b")
+        url: client_options(url, None, 1, None)["trust_env"]
+        for url in ("http://localhost", "http://[::1]:1", "http://a.b")
     }
     assert trusted == {"http://localhost": False, "http://[::1]:1": False, "http://a.b": True}
